@@ -1,0 +1,78 @@
+# make            everything, into build/
+# make check      the tests (SAN=1: under address and undefined-behaviour sanitizers; T=name: only tests whose name holds it)
+# make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
+# make nano       train the two bundled models again from nothing (up to two hours on two cores)
+# make nano-check measure them on held-out prompts
+# make lint       dependency directions, man pages, the README's file map
+CC = cc
+SAN =
+B = build$(if $(SAN),-san)
+
+WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+OPT = $(if $(SAN),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
+, := ,
+CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
+CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval
+NET = -lcurl -luv
+BASE = -ljansson -lxxhash -lpthread -lm
+MODEL = -lopenblas -lpcre2-8 -lutf8proc
+
+FILTERS = sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick
+PROGRAMS = $(FILTERS) sa-serve sa-train sa-eval sa-report
+NANO = nano-corpus nano-bpe
+
+# libsa.a: what every program shares.  libmodel.a: the transformer, its operations, tokenizer and templates.
+LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
+MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
+UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
+
+all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%)
+
+$B/libsa.a: $(LIB)
+$B/libmodel.a: $(MOD)
+$B/%.a:
+	rm -f $@ && ar rcs $@ $^
+
+$(FILTERS:%=$B/%): $B/%: $B/filters/%.o $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
+$B/sa-serve: $B/trainer/sa-serve.o $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c)) $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
+$B/sa-train: $B/trainer/sa-train.o $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c)) $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
+$B/sa-eval: $B/trainer/sa-eval.o $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c)) $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
+$B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
+$B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
+
+# Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
+$(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt filters/taxonomy.json)
+$B/trainer/eval/%.o: $(wildcard trainer/eval/*.txt)
+
+# The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
+$B/trainer/ops/cpu/%.o: OPT += $(if $(SAN),,-O3)
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+check: all $(UNIT)
+	sh tests/run.sh $B $(T)
+demo: all
+	sh pipelines/quickstart.sh --no-install
+nano: all
+	sh pipelines/nano/train.sh
+nano-check: all
+	sh pipelines/nano/check.sh
+lint:
+	sh tests/lint.sh
+clean:
+	rm -rf build build-san
+
+.PHONY: all check demo nano nano-check lint clean
+.SECONDARY:
+-include $(shell find $B -name '*.d' 2>/dev/null)

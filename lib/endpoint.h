@@ -1,0 +1,29 @@
+/* endpoint.h - where a model is: a URL, a Unix socket, or a local checkpoint
+ *
+ *     https://host/v1      any OpenAI-compatible server; the key from OPENAI_API_KEY
+ *     unix:PATH            a server that somebody started on that socket
+ *     local:DIR            one sa-serve per user and checkpoint, shared by every process that names it
+ *
+ * local: The first process to come takes a lock file in a 0700 directory of the user's ($XDG_RUNTIME_DIR/sa, else /tmp/sa-UID; checked for owner and mode), starts
+ * sa-serve (beside this program's own file, else on PATH) on a socket there and waits until /health says ok; the name is a hash of the checkpoint's device,
+ * inode, times and of the serving options. Each client holds one connection to the server's lease socket open until it exits: the kernel closes it also
+ * after kill -9. The server ends a few seconds after the last lease closes. */
+#ifndef SA_ENDPOINT_H
+#define SA_ENDPOINT_H
+
+#include "err.h"
+#include "http.h"
+
+struct endpoint {
+	struct http_target target;
+	char *model;		/* as asked for (-m, SA_MODEL) or, for local:, the checkpoint's name; NULL: asked of /v1/models before the first request */
+	int lease;		/* descriptor that keeps a local server alive, or -1 */
+	char *text;		/* what the user wrote, for messages */
+};
+
+/* `spec` or, when NULL, SA_ENDPOINT, OPENAI_BASE_URL. Starts the local server where needed and waits for it (blocking; up to two
+ * minutes). 0, or -1 with a message that says what to do. */
+int endpoint_open(struct endpoint *ep, const char *spec, const char *model, struct err *e);
+void endpoint_close(struct endpoint *ep);
+
+#endif

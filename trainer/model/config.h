@@ -1,0 +1,37 @@
+/* config.h - the shape of a checkpoint, from its config.json and generation_config.json
+ *
+ * Llama architecture now; what is not known (another architecture, a quantisation, another activation or rope type) is refused by name.
+ * Both spellings of the rope settings are read: rope_theta + rope_scaling, and rope_parameters. */
+#ifndef SA_CONFIG_H
+#define SA_CONFIG_H
+
+#include <stdbool.h>
+
+#include "err.h"
+
+#define CONFIG_MAX_EOS 8
+
+struct config {
+	char arch[64];		/* "LlamaForCausalLM" */
+	char dtype[16];		/* torch_dtype / dtype: "bfloat16", ... as written; "" when absent */
+	int hidden, layers, heads, kv_heads, head_dim, ffn, vocab, max_pos;
+	float eps;
+	bool tied;
+	bool qkv_bias, qk_norm;	/* other families (not yet) */
+	double rope_theta;
+	bool rope_llama3;	/* the llama3 scaling below holds */
+	double rope_factor, rope_low, rope_high;
+	int rope_old;		/* original_max_position_embeddings */
+	int bos;		/* -1: none */
+	int eos[CONFIG_MAX_EOS], neos;	/* generation_config.json's first, then config.json's */
+	float init_range;	/* initializer_range */
+};
+
+/* 0, or -1 with a message that names the file and the member. All sizes are > 0 and their products fit. */
+int config_read(struct config *c, const char *dir, struct err *e);
+int config_read_file(struct config *c, const char *path, struct err *e);	/* one config.json, no generation_config */
+
+/* inv_freq[head_dim/2], llama3 scaling applied. */
+void config_inv_freq(const struct config *c, float *inv_freq);
+
+#endif

@@ -1,0 +1,97 @@
+/* model.h - a Llama checkpoint in memory, its forward pass for serving and its forward + backward for training
+ *
+ * Weights are float in one allocation (converted at load), in the order of model_tensor(). Training keeps gradients in a second allocation of
+ * the same layout. Tensor names are HF's. */
+#ifndef SA_MODEL_H
+#define SA_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "op.h"
+#include "safetensors.h"
+
+struct layer {
+	float *ln1, *wq, *wk, *wv, *wo, *ln2, *wgate, *wup, *wdown;	/* [C] [H*D,C] [G*D,C] [G*D,C] [C,H*D] [C] [F,C] [F,C] [C,F] */
+};
+
+struct weights {
+	float *all;		/* the allocation, n floats */
+	size_t n;
+	float *embed;		/* [V,C] */
+	float *norm;		/* [C] */
+	float *head;		/* [V,C]; == embed when tied */
+	struct layer *layer;
+};
+
+struct model {
+	struct config c;
+	struct weights w;
+	float *inv_freq;	/* [D/2] */
+	const struct ops *ops;
+	struct mach *mach;	/* the caller's; must outlive the model */
+};
+
+/* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
+struct model *model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err *e);
+/* A new model: normal(0, init_range) from `seed` (norms 1), the same on every machine. */
+struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);
+void model_free(struct model *m);
+/* model.safetensors in `dir` (no lm_head when tied). 0, or -1. */
+int model_save(const struct model *m, const char *dir, enum dtype d, struct err *e);
+
+/* A second allocation of the same layout, zeroed (gradients, moments). */
+void weights_like(struct weights *w, const struct config *c);
+void weights_free(struct weights *w);
+
+/* Tensor i of the layout: HF name, shape and the place in w.all; -1 past the last. */
+struct tensor_at {
+	char name[96];
+	int ndim;
+	int64_t shape[2];
+	size_t offset, count;	/* in floats */
+};
+int model_tensor(const struct config *c, int i, struct tensor_at *t);
+
+/* ---- serving: one key-value cache per sequence, several sequences a call ---- */
+
+struct kv;
+struct kv *kv_new(const struct model *m, int max_tokens);	/* grows up to max_tokens */
+void kv_free(struct kv *kv);
+int kv_len(const struct kv *kv);
+void kv_cut(struct kv *kv, int len);	/* forget all but the first len tokens */
+
+struct chunk {
+	struct kv *kv;		/* tokens are appended to it */
+	const int *ids;		/* n of them */
+	int n;
+	int first_logits;	/* logits are wanted for tokens first_logits..n-1 */
+	float *logits;		/* [n - first_logits, V] */
+};
+/* Run all chunks in one batch. Bits of a chunk's logits do not depend on the others nor on how a sequence was cut into chunks. 0, or -1 when a
+ * cache would pass its maximum or an id is out of range. */
+int model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e);
+
+/* ---- training ---- */
+
+struct batch {
+	int T;			/* tokens */
+	const int *ids;		/* [T] */
+	const int *pos;		/* [T], reset in each sequence */
+	const int *target;	/* [T]: the next token where it is supervised, else -1 */
+	const int *cu;		/* [nseq+1] */
+	int nseq;
+};
+
+struct acts;	/* activations and scratch for up to max_T tokens */
+struct acts *acts_new(const struct model *m, int max_T);
+void acts_free(struct acts *a);
+size_t acts_bytes(const struct acts *a);
+
+/* Forward and backward: adds scale * d(sum of losses)/dw to grad; returns the sum of losses over supervised tokens (nats). grad == NULL: forward only.
+ * The head runs over supervised rows only, in blocks. */
+double model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
+
+#endif

@@ -1,0 +1,29 @@
+/* template.h - chat templates as (special id, text) segments, so that special-token text in a message stays text
+ *
+ * llama3      Meta-Llama-3: BOS, then <|start_header_id|>role<|end_header_id|>\n\n + trimmed text + <|eot_id|> a message
+ * llama3.2    the same, a system block always, with the "Cutting Knowledge Date" lines before its text
+ * llamafactory  LLaMA-Factory's `llama3`: as llama3 but not trimmed; the prompt and each response are tokenized separately
+ * The choice comes from tokenizer_config.json's chat_template (or chat_template.jinja) by recognition, never by guessing: unknown is refused with the list. */
+#ifndef SA_TEMPLATE_H
+#define SA_TEMPLATE_H
+
+#include "chat.h"
+#include "err.h"
+#include "tokenizer.h"
+
+enum template { TEMPLATE_LLAMA3, TEMPLATE_LLAMA32, TEMPLATE_LLAMAFACTORY };
+
+int template_by_name(const char *name, enum template *out, struct err *e);
+const char *template_name(enum template t);
+int template_detect(const char *dir, enum template *out, struct err *e);
+
+struct render {
+	bool add_generation;	/* end with the assistant's header */
+	const char *date;	/* "26 Jul 2024" for llama3.2; NULL: today */
+};
+
+/* Append the conversation's ids. mark (unless NULL) gets one entry an id: 1 where the token is an assistant turn's text or its end token (what training
+ * supervises), 0 elsewhere. 0, or -1 (a special token of the template is not in the vocabulary; an unknown role). */
+int template_ids(const struct tok *t, enum template which, const struct msg *m, size_t n, const struct render *r, struct ids *out, struct ids *mark, struct err *e);
+
+#endif

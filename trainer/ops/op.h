@@ -1,0 +1,79 @@
+/* op.h - every operation that a forward or backward pass needs: the contract between the transformer and the machine
+ *
+ * T tokens in the batch, C hidden size, H heads, G key-value heads, D head size, F feed-forward size, V vocabulary. Row-major, last
+ * dimension contiguous. `out` is overwritten; names and arguments with _acc are added to. Activations and gradients are float. Sizes are
+ * checked by the caller (model/). Pointers live on the machine that the table belongs to: ops_plain is ten obvious lines each and the
+ * oracle, ops_cpu is threaded and uses BLAS, ops_cuda comes with the trainer's GPU part (a stream then travels in struct mach).
+ *
+ * A result never depends on what else is in the batch: in the forward operations row t of out is the same bits whatever T is and on
+ * however many threads (batch-invariant). The backward ones are the same bits for the same shapes and the same number of threads.
+ *
+ * Sources: RMSNorm, Zhang & Sennrich 2019; RoPE, Su et al. 2021 (rotate_half as in HF transformers); SwiGLU, Shazeer 2020;
+ * grouped-query attention, Ainslie et al. 2023; AdamW, Loshchilov & Hutter 2019. */
+#ifndef SA_OP_H
+#define SA_OP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mach;	/* threads and scratch of one machine */
+
+struct ops {
+	const char *name;
+
+	/* out[T,C] = table[ids[t],:] */
+	void (*embed)(struct mach *m, float *out, const float *table, const int *ids, int T, int C);
+	/* dtable_acc[ids[t],:] += dout[t,:], in token order */
+	void (*embed_back)(struct mach *m, float *dtable_acc, const float *dout, const int *ids, int T, int C);
+
+	/* out[T,C] = x * rsqrt(mean(x^2) + eps) * w[C]; keeps rstd[T] (may be NULL) for the backward */
+	void (*rmsnorm)(struct mach *m, float *out, float *rstd, const float *x, const float *w, float eps, int T, int C);
+	/* dx_acc[T,C] += d loss/d x; dw_acc[C] += d loss/d w, summed in token order */
+	void (*rmsnorm_back)(struct mach *m, float *dx_acc, float *dw_acc, const float *dout, const float *x, const float *w, const float *rstd, int T, int C);
+
+	/* out[T,N] = x[T,K] * w[N,K]^T (+ bias[N] unless NULL) */
+	void (*linear)(struct mach *m, float *out, const float *x, const float *w, const float *bias, int T, int K, int N);
+	/* dx[T,K] = dout[T,N] * w (added when accum_dx; skipped when dx is NULL); dw_acc[N,K] += dout^T * x; dbias_acc[N] += column sums, unless NULL */
+	void (*linear_back)(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
+
+	/* in place on x[T,heads,D]: rotate by the angle pos[t] * inv_freq[i], i < D/2. sign = 1 forward, -1 backward */
+	void (*rope)(struct mach *m, float *x, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);
+
+	/* Causal attention over packed sequences: sequence s is rows cu[s]..cu[s+1]. q[T,H,D], k, v[T,G,D]; out[T,H,D]; keeps lse[T,H]
+	 * (log of the softmax's sum, nats) for the backward. scale is D^-0.5. Never holds T x T. */
+	void (*attend)(struct mach *m, float *out, float *lse, const float *q, const float *k, const float *v, const int *cu, int nseq, int H, int G, int D);
+	/* dq[T,H,D], dk, dv[T,G,D] overwritten */
+	void (*attend_back)(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
+			    const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D);
+
+	/* One sequence with a cache: q[n,H,D] are positions past..past+n-1; kc, vc [past+n,G,D] hold all keys and values so far, row stride
+	 * G*D. out[n,H,D] */
+	void (*attend_cached)(struct mach *m, float *out, const float *q, const float *kc, const float *vc, int past, int n, int H, int G, int D);
+
+	/* out[T,F] = silu(gate) * up */
+	void (*swiglu)(struct mach *m, float *out, const float *gate, const float *up, int T, int F);
+	void (*swiglu_back)(struct mach *m, float *dgate, float *dup, const float *dout, const float *gate, const float *up, int T, int F);
+
+	/* Softmax cross entropy of logits[T,V] against target[t] in 0..V-1: returns the sum of the losses (nats, fp64, in row order) and overwrites
+	 * logits with scale * d loss/d logits. loss[T] (unless NULL) gets each row's. */
+	double (*cross_entropy)(struct mach *m, float *logits, float *loss, const int *target, float scale, int T, int V);
+
+	/* out_acc[n] += x[n] */
+	void (*add)(struct mach *m, float *out_acc, const float *x, size_t n);
+	/* sum of squares of x[n], fp64, fixed order */
+	double (*sumsq)(struct mach *m, const float *x, size_t n);
+	/* AdamW, one tensor: g scaled by gscale (clipping); m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, w -= lr * (mhat / (sqrt(vhat) + eps) + decay * w).
+	 * step counts from 1 */
+	void (*adamw)(struct mach *m, float *w, const float *g, float *mom, float *var, size_t n, float gscale, float lr, float b1, float b2, float eps, float decay, long step);
+};
+
+extern const struct ops ops_plain, ops_cpu;
+
+/* threads <= 0: as many as this process may run on. NULL never: dies when out of memory. */
+struct mach *mach_new(int threads);
+void mach_free(struct mach *m);
+int mach_threads(const struct mach *m);
+/* Run fn(arg, part, parts) on every thread, part = 0..parts-1, and wait. For operations and their tests. */
+void mach_run(struct mach *m, void (*fn)(void *arg, int part, int parts), void *arg);
+
+#endif
