@@ -33,6 +33,8 @@ struct filter {
 	const char *synopsis, *about;	/* for --help */
 	const struct opt *opts;	/* the filter's own options, or NULL */
 	bool no_model;		/* needs no endpoint */
+	bool selects;		/* ask() sees every record, those that failed in an earlier stage too, and lines that are no record are not written but
+				 * only counted as failed: for a filter whose output is no longer records (sa-pick) */
 	double temperature;	/* default of --temperature; 0 unless set */
 	long max_tokens;	/* default of --max-tokens; 0: 512 */
 	void (*begin)(void);	/* after the options; may die() */
