@@ -1,0 +1,102 @@
+# lib.bash - what every tests/*.bats shares:  load lib
+#
+# Each test runs in an empty directory of its own, with none of the user's settings. What it started is gone after it, also a
+# server that a filter left running. A file that needs more of a setup or teardown defines its own and calls sa_setup or
+# sa_teardown in it.
+
+bats_load_library bats-support
+bats_load_library bats-assert
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+case $BUILD in /*) ;; *) BUILD=$ROOT/$BUILD ;; esac
+PATH=$BUILD:$PATH
+dead_endpoint=http://127.0.0.1:1/v1	# nobody listens on port 1
+
+sa_setup() {
+	local v
+
+	for v in $(compgen -e | grep -E '^(SA|OPENAI)_'); do
+		[ "$v" = SA_DATA ] || unset "$v"
+	done
+	cd "$BATS_TEST_TMPDIR" || return 1
+	# /proc/PID/environ shows the tag of whatever this test starts, however it was orphaned since.
+	export SA_TEST_TAG=$BATS_TEST_TMPDIR
+	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run HOME=$BATS_TEST_TMPDIR
+	mkdir -m 700 "$XDG_RUNTIME_DIR"
+	: >input
+}
+
+# PIDs of what this test started and has not ended.
+started() {
+	grep -lsz "^SA_TEST_TAG=$BATS_TEST_TMPDIR\$" /proc/[0-9]*/environ | cut -d/ -f3
+}
+
+sa_teardown() {
+	local pids
+
+	pids=$(started)
+	[ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
+}
+
+setup() { sa_setup; }
+teardown() { sa_teardown; }
+
+# given LINE... - the lines become the input of run_filter
+given() {
+	printf '%s\n' "$@" >input
+}
+
+# run_filter PROG ARG... - run it over the file `input`; $output, $stderr, $status, and the files `output` and `stderr`
+run_filter() {
+	local program=$1
+
+	shift
+	status=0
+	"$BUILD/$program" "$@" <input >output 2>stderr || status=$?
+	output=$(tr -d '\0' <output)
+	stderr=$(tr -d '\0' <stderr)
+}
+
+# expect_output LINE... - standard output is exactly these lines; none given: it is empty
+expect_output() {
+	if [ $# = 0 ]; then
+		: >want
+	else
+		printf '%s\n' "$@" >want
+	fi
+	cmp -s want output && return
+	{ echo "the output is not as expected:"; diff -a want output; echo "standard error:"; cat stderr; } | fail
+}
+
+# expect_status N - the exit status of run_filter
+expect_status() {
+	[ "$status" = "$1" ] && return
+	{ echo "exit status $status, expected $1; standard error:"; cat stderr; } | fail
+}
+
+# expect_stderr_has TEXT... - each of them is somewhere in standard error
+expect_stderr_has() {
+	local text
+
+	for text in "$@"; do
+		case $stderr in *"$text"*) ;; *) { echo "not in standard error: $text"; cat stderr; } | fail; return 1 ;; esac
+	done
+}
+
+# data DIR - sets $DATA to that directory (or file) of the shared data, or skips the test
+data() {
+	DATA=${SA_DATA:-$ROOT/../shared/data}/$1
+	[ -e "$DATA" ] || skip "no shared data: $1"
+}
+
+# wait_until SECONDS COMMAND... - poll until it succeeds; fails when it never does
+wait_until() {
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || { echo "never became true: $*" | fail; return 1; }
+		sleep 0.05
+	done
+}
