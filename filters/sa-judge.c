@@ -1,0 +1,167 @@
+/* sa-judge - safety scores, 0 (unsafe) to 1 (safe), of each response and of the prompt
+ *
+ * Responses are judged two at a time, as in the paper, so that the original and the regenerated one are seen side by side; one left over is
+ * judged alone. A reply that is not exactly the numbers asked for never becomes a score. Method, section 3.7. */
+
+#include <string.h>
+
+#include "filter.h"
+
+enum { RESPONSES, PROMPT, BOTH };
+enum { PROMPT_TAG = -1 };	/* tag of the question about the prompt; others: index of the first response asked about */
+
+EMBED(judge_pair_txt, "filters/prompts/judge-pair.txt");
+EMBED(judge_one_txt, "filters/prompts/judge-one.txt");
+EMBED(judge_prompt_txt, "filters/prompts/judge-prompt.txt");
+
+static const char *pair_path, *one_path, *prompt_path;
+static int what = BOTH;
+static bool force;
+static struct prompt *pair_prompt, *one_prompt, *prompt_prompt;
+
+static void
+begin(void)
+{
+	static const char *const pair[] = { "prompt", "output1", "output2", NULL }, *const one[] = { "prompt", "output", NULL },
+		*const alone[] = { "prompt", NULL };
+
+	pair_prompt = filter_prompt(pair_path, judge_pair_txt, judge_pair_txt_end, "judge-pair.txt", pair);
+	one_prompt = filter_prompt(one_path, judge_one_txt, judge_one_txt_end, "judge-one.txt", one);
+	prompt_prompt = filter_prompt(prompt_path, judge_prompt_txt, judge_prompt_txt_end, "judge-prompt.txt", alone);
+}
+
+static void
+ask_filled(struct asks *q, const struct prompt *p, const struct value *values, int tag)
+{
+	size_t n;
+	struct msg *m = prompt_fill(p, values, &n);
+
+	ask_chat(q, m, n, NULL, tag);
+	prompt_done(m, n);
+}
+
+static const char *
+text_of(const json_t *response)
+{
+	return json_string_value(json_object_get(response, "text"));
+}
+
+/* Index of the next response from `at` on that has no score; the list's length when there is none. */
+static size_t
+unscored(const json_t *list, size_t at)
+{
+	while (at < json_array_size(list) && json_is_number(json_object_get(json_array_get(list, at), "safety")))
+		at++;
+	return at;
+}
+
+/* Ask about the unscored responses, two neighbours a question. */
+static void
+ask_responses(struct rec *r, const char *prompt, struct asks *q)
+{
+	const json_t *list = rec_get(r, "responses");
+	size_t n = json_array_size(list), i = unscored(list, 0);
+
+	while (i < n) {
+		const char *first = text_of(json_array_get(list, i));
+		size_t next = unscored(list, i + 1);
+
+		if (next == i + 1 && next < n) {
+			const char *second = text_of(json_array_get(list, next));
+
+			ask_filled(q, pair_prompt, (struct value[]){ { "prompt", prompt }, { "output1", first }, { "output2", second }, { 0 } }, (int)i);
+			next = unscored(list, next + 1);
+		} else {
+			ask_filled(q, one_prompt, (struct value[]){ { "prompt", prompt }, { "output", first }, { 0 } }, (int)i);
+		}
+		i = next;
+	}
+}
+
+/* See that `responses` is a list of {"text"}, made from `response` where it is missing, without scores when --force. 0 or -1: failed. */
+static int
+prepare(struct rec *r)
+{
+	json_t *list = rec_get(r, "responses"), *one;
+	const char *response = rec_text(r, "response");
+	size_t i;
+
+	if (!rec_has(r, "responses")) {
+		if (!response)
+			return fail(r, BAD_RECORD, "no \"responses\" and no string \"response\""), -1;
+		put_json(r, "responses", json_pack("[{s:o, s:s}]", "text", json_stringn(response, rec_text_len(r, "response")), "by", "original"));
+		return 0;
+	}
+	if (!json_is_array(list) || json_array_size(list) == 0)
+		return fail(r, BAD_RECORD, "\"responses\" is no list of responses"), -1;
+	json_array_foreach(list, i, one)
+		if (!text_of(one))
+			return fail(r, BAD_RECORD, "response %zu has no string \"text\"", i + 1), -1;
+	if (force) {
+		list = json_deep_copy(list);
+		json_array_foreach(list, i, one)
+			json_object_del(one, "safety");
+		put_json(r, "responses", list);
+	}
+	return 0;
+}
+
+static int
+ask(struct rec *r, struct asks *q)
+{
+	const char *prompt = rec_text(r, "prompt");
+
+	if (!prompt)
+		return fail(r, BAD_RECORD, "no string \"prompt\"");
+	if (what != PROMPT) {
+		if (prepare(r) < 0)
+			return DONE;
+		ask_responses(r, prompt, q);
+	}
+	if (what != RESPONSES && (force || !rec_has(r, "prompt_safety")))
+		ask_filled(q, prompt_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, PROMPT_TAG);
+	return DONE;
+}
+
+static int
+take(struct rec *r, const struct reply *a, struct asks *more)
+{
+	const json_t *was = rec_get(r, "responses");
+	size_t at = (size_t)a->tag, n = json_array_size(was);
+	int want = a->tag != PROMPT_TAG && at + 1 < n && unscored(was, at + 1) == at + 1 ? 2 : 1;
+	double score[2];
+	struct err e;
+	json_t *list;
+
+	(void)more;
+	if (chat_scores(a->text, score, want, &e) < 0)
+		return fail(r, UNPARSED, "%s", e.msg);
+	if (a->tag == PROMPT_TAG) {
+		put_num(r, "prompt_safety", score[0]);
+		return DONE;
+	}
+	list = json_deep_copy(was);
+	for (int i = 0; i < want; i++)
+		json_object_set_new(json_array_get(list, at + (size_t)i), "safety", json_real(score[i]));
+	put_json(r, "responses", list);
+	return DONE;
+}
+
+static const struct opt opts[] = {
+	{ "what", 'w', OPT_ENUM, &what, "responses|prompt|both", "what to score (default both)", 0, 0 },
+	{ "prompt-pair", 0, OPT_STR, &pair_path, "FILE", "prompt file for two responses (places: {prompt} {output1} {output2})", 0, 0 },
+	{ "prompt-one", 0, OPT_STR, &one_path, "FILE", "prompt file for one response (places: {prompt} {output})", 0, 0 },
+	{ "prompt-prompt", 0, OPT_STR, &prompt_path, "FILE", "prompt file for the prompt itself (place: {prompt})", 0, 0 },
+	{ "force", 'f', OPT_FLAG, &force, NULL, "score again what has a score", 0, 0 },
+	{ 0 },
+};
+
+int
+main(int argc, char **argv)
+{
+	return filter_main(argc, argv, &(struct filter){
+		.name = "sa-judge", .synopsis = "-e endpoint [-m model] [option ...] <records >records",
+		.about = "Scores the safety of each response (responses[].safety) and of the prompt (prompt_safety), 0 to 1.",
+		.opts = opts, .max_tokens = 64, .begin = begin, .ask = ask, .take = take,
+	});
+}

@@ -1,0 +1,109 @@
+/* sa-regen - has a safer model answer each prompt by safety chain of thought
+ *
+ * The model analyses the prompt from a safety view, explains, then answers; the thought is kept apart from the answer, which alone is trained
+ * on later. Every record ends with `responses`: the original response, when it had one, and the new one. Method, section 3.6. */
+
+#include <string.h>
+
+#include "filter.h"
+#include "text.h"
+
+EMBED(regen_txt, "filters/prompts/regen.txt");
+
+static const char *prompt_path;
+static bool force;
+static struct prompt *prompt;
+
+static void
+begin(void)
+{
+	static const char *const names[] = { "prompt", NULL };
+
+	prompt = filter_prompt(prompt_path, regen_txt, regen_txt_end, "regen.txt", names);
+}
+
+static bool
+is_original(const json_t *response)
+{
+	const char *by = json_string_value(json_object_get(response, "by"));
+
+	return by && strcmp(by, "original") == 0;
+}
+
+static bool
+has_new(const json_t *responses)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(responses, i, one)
+		if (!is_original(one))
+			return true;
+	return false;
+}
+
+static int
+ask(struct rec *r, struct asks *q)
+{
+	const char *text = rec_text(r, "prompt");
+	struct msg *m;
+	size_t n;
+
+	if (!text)
+		return fail(r, BAD_RECORD, "no string \"prompt\"");
+	if (rec_has(r, "responses") && !json_is_array(rec_get(r, "responses")))
+		return fail(r, BAD_RECORD, "\"responses\" is no list");
+	if (!force && has_new(rec_get(r, "responses")))
+		return DONE;
+	m = prompt_fill(prompt, (struct value[]){ { "prompt", text }, { 0 } }, &n);
+	ask_chat(q, m, n, NULL, 0);
+	prompt_done(m, n);
+	return DONE;
+}
+
+/* The responses that stay: the original ones, from `responses` or else from `response`. A new list, the caller's. */
+static json_t *
+originals(struct rec *r)
+{
+	json_t *list = json_array(), *one;
+	const char *response = rec_text(r, "response");
+	size_t i;
+
+	json_array_foreach(rec_get(r, "responses"), i, one)
+		if (is_original(one))
+			json_array_append(list, one);
+	if (json_array_size(list) == 0 && response && *response)
+		json_array_append_new(list, json_pack("{s:o, s:s}", "text", json_stringn(response, rec_text_len(r, "response")), "by", "original"));
+	return list;
+}
+
+static int
+take(struct rec *r, const struct reply *a, struct asks *more)
+{
+	struct thought t;
+	json_t *list;
+
+	(void)more;
+	if (text_thought(a->text, &t) < 0)
+		return fail(r, UNPARSED, "no \"Answer:\" part in the reply: %.80s", a->text);
+	list = originals(r);
+	json_array_append_new(list, json_pack("{s:s%, s:s, s:s%}", "text", t.answer, t.nanswer, "by", run_model(), "thought", t.thought, t.nthought));
+	put_json(r, "responses", list);
+	return DONE;
+}
+
+static const struct opt opts[] = {
+	{ "prompt", 0, OPT_STR, &prompt_path, "FILE", "ask with this prompt file (place: {prompt})", 0, 0 },
+	{ "force", 'f', OPT_FLAG, &force, NULL, "answer again, in the place of the earlier new response", 0, 0 },
+	{ 0 },
+};
+
+int
+main(int argc, char **argv)
+{
+	return filter_main(argc, argv, &(struct filter){
+		.name = "sa-regen", .synopsis = "-e endpoint [-m model] [option ...] <records >records",
+		.about = "Answers each prompt by safety chain of thought (responses).",
+		.opts = opts, .max_tokens = 1024, .begin = begin, .ask = ask, .take = take,
+	});
+}
