@@ -1,0 +1,2 @@
+# plain text, one prompt a line (jq -R) -> records
+select(test("\\S")) | {prompt: ., source: "text"}
