@@ -50,7 +50,8 @@ $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
 
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
-$(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt filters/taxonomy.json)
+$(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
+$B/lib/taxonomy.o: filters/taxonomy.json
 $B/trainer/eval/%.o: $(wildcard trainer/eval/*.txt)
 
 # The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
