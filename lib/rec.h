@@ -28,21 +28,21 @@ enum rec_class {
 };
 const char *rec_class_name(enum rec_class c);
 
-/* Parse `line` (n bytes, no newline): RFC 8259 strictly, valid UTF-8, an object. NULL with why and at which byte in *e. */
+/* Parse `line` (n bytes, no newline): RFC 8259 strictly, valid UTF-8, an object. NULL with why and at which byte (from 1) in *e. */
 struct rec *rec_parse(const char *line, size_t n, struct err *e);
 void rec_free(struct rec *r);
 
 bool rec_has(const struct rec *r, const char *name);	/* there and not null, edits included */
 const char *rec_text(struct rec *r, const char *name);	/* NULL unless a string */
 size_t rec_text_len(struct rec *r, const char *name);	/* bytes of it (it may hold NULs) */
-json_t *rec_get(struct rec *r, const char *name);	/* borrowed; NULL when absent; do not change it */
+json_t *rec_get(struct rec *r, const char *name);	/* borrowed; NULL when absent or past jansson (1e400); do not change it */
 bool rec_num(struct rec *r, const char *name, double *out);
 
 void put_text(struct rec *r, const char *name, const char *s);
-void put_num(struct rec *r, const char *name, double x);	/* shortest text that reads back the same */
+void put_num(struct rec *r, const char *name, double x);	/* shortest text that reads back the same; null when not finite */
 void put_int(struct rec *r, const char *name, long long x);
 void put_json(struct rec *r, const char *name, json_t *v);	/* takes the reference; written compact, key order kept */
-void rec_del(struct rec *r, const char *name);
+void rec_del(struct rec *r, const char *name);	/* every member of that name */
 
 /* The record's identity: its `id` as text, else 16 hex digits of a hash (XXH3) of its `prompt`, else of the line. */
 const char *rec_id(struct rec *r);

@@ -51,7 +51,8 @@ one() {
 	if [ "$3" = 0 ]; then
 		echo "$line"
 	else	# in one write, so that two files' failures do not mix
-		printf '%s\n%s\n' "$line" "$(grep -av -e '^ok ' -e '^1\.\.' -e '^ran ' "$out" | sed 's/^/    /')"
+		why=$(grep -av -e "^ok " -e "^1\.\." -e "^ran " "$out" | sed "s/^/    /")
+		printf "%s\n%s\n" "$line" "${why:-    # it ended before its plan}"
 	fi
 }
 

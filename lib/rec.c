@@ -1,0 +1,459 @@
+/* rec.c - one record: the user's bytes, and what we add */
+#include "rec.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "json.h"
+#include "num.h"
+
+/* A member that was put. */
+struct edit {
+	struct edit *next;
+	char *name;
+	char *text;		/* the value as JSON */
+	size_t n;
+	json_t *value;		/* of text, once somebody asked; NULL before */
+	size_t at;		/* the original member that it replaces, or NEW */
+};
+#define NEW SIZE_MAX
+
+/* What is known of an original member beside its place. */
+struct seen {
+	json_t *value;		/* once somebody asked */
+	struct edit *edit;	/* what replaces it */
+	bool dropped;
+};
+
+struct rec {
+	char *line;
+	size_t n;
+	struct json_object o;
+	struct seen *seen;	/* one for each o.span */
+	struct edit *edits;	/* in the order in which they were put */
+	bool dropped;		/* some member is */
+	char *id;		/* rec_id()'s answer, until `id` or `prompt` changes */
+};
+
+const char *
+rec_class_name(enum rec_class c)
+{
+	static const char *const name[] = {
+		[BAD_RECORD] = "bad_record", [RATE] = "rate", [NET] = "net", [SERVER] = "server", [BAD_REQUEST] = "bad_request",
+		[AUTH] = "auth", [BLOCKED] = "blocked", [TRUNCATED] = "truncated", [UNPARSED] = "unparsed", [BUDGET] = "budget",
+	};
+
+	return name[c];
+}
+
+struct rec *
+rec_parse(const char *line, size_t n, struct err *e)
+{
+	struct rec *r;
+	struct json_object o;
+
+	if (json_scan(line, n, &o, e) < 0) {
+		free(o.span);
+		return NULL;
+	}
+	r = xcalloc(1, sizeof *r);
+	r->o = o;
+	r->seen = xcalloc(o.n, sizeof *r->seen);
+	r->line = xmalloc(n);
+	memcpy(r->line, line, n);
+	r->n = n;
+	return r;
+}
+
+static void
+edit_free(struct edit *d)
+{
+	json_decref(d->value);
+	free(d->name);
+	free(d->text);
+	free(d);
+}
+
+void
+rec_free(struct rec *r)
+{
+	struct edit *d;
+
+	if (!r)
+		return;
+	while ((d = r->edits)) {
+		r->edits = d->next;
+		edit_free(d);
+	}
+	for (size_t i = 0; i < r->o.n; i++)
+		json_decref(r->seen[i].value);
+	free(r->seen);
+	free(r->o.span);
+	free(r->line);
+	free(r->id);
+	free(r);
+}
+
+/* Is member i's key `name`? A key may be written with escapes ("\u0069d"). */
+static bool
+key_is(const struct rec *r, size_t i, const char *name)
+{
+	const struct json_span *s = &r->o.span[i];
+	const char *key = r->line + s->key + 1;
+	size_t len = strlen(name), n = s->key_end - s->key - 2;
+	json_t *v;
+	bool same;
+
+	if (n < len)
+		return false;
+	if (!memchr(key, '\\', n))
+		return n == len && memcmp(key, name, n) == 0;
+	v = json_read(key - 1, n + 2);
+	same = v && json_string_length(v) == len && memcmp(json_string_value(v), name, len) == 0;
+	json_decref(v);
+	return same;
+}
+
+/* The original member that counts: the last of that name. NEW when there is none. */
+static size_t
+find_seen(const struct rec *r, const char *name)
+{
+	for (size_t i = r->o.n; i-- > 0;)
+		if (!r->seen[i].dropped && key_is(r, i, name))
+			return i;
+	return NEW;
+}
+
+static struct edit *
+find_edit(const struct rec *r, const char *name)
+{
+	struct edit *d = r->edits;
+
+	while (d && strcmp(d->name, name) != 0)
+		d = d->next;
+	return d;
+}
+
+/* The bytes of a member's value, and where the parsed value is kept; NULL when there is no such member. */
+static const char *
+find(const struct rec *r, const char *name, size_t *n, json_t ***kept)
+{
+	struct edit *d = find_edit(r, name);
+	const struct json_span *s;
+	size_t i;
+
+	if (d) {
+		*n = d->n;
+		*kept = &d->value;
+		return d->text;
+	}
+	i = find_seen(r, name);
+	if (i == NEW)
+		return NULL;
+	s = &r->o.span[i];
+	*n = s->value_end - s->value;
+	*kept = &r->seen[i].value;
+	return r->line + s->value;
+}
+
+bool
+rec_has(const struct rec *r, const char *name)
+{
+	json_t **kept;
+	size_t n;
+	const char *text = find(r, name, &n, &kept);
+
+	return text && text[0] != 'n';	/* of all JSON values only null begins so */
+}
+
+json_t *
+rec_get(struct rec *r, const char *name)
+{
+	json_t **kept;
+	size_t n;
+	const char *text = find(r, name, &n, &kept);
+
+	if (text && !*kept)
+		*kept = json_read(text, n);
+	return text ? *kept : NULL;
+}
+
+const char *
+rec_text(struct rec *r, const char *name)
+{
+	return json_string_value(rec_get(r, name));
+}
+
+size_t
+rec_text_len(struct rec *r, const char *name)
+{
+	return json_string_length(rec_get(r, name));
+}
+
+bool
+rec_num(struct rec *r, const char *name, double *out)
+{
+	json_t *v = rec_get(r, name);
+
+	if (!json_is_number(v))
+		return false;
+	*out = json_number_value(v);
+	return true;
+}
+
+static void
+forget_id(struct rec *r, const char *name)
+{
+	if (strcmp(name, "id") != 0 && strcmp(name, "prompt") != 0)
+		return;
+	free(r->id);
+	r->id = NULL;
+}
+
+static struct edit *
+new_edit(struct rec *r, const char *name)
+{
+	struct edit *d = xcalloc(1, sizeof *d), **tail = &r->edits;
+
+	d->name = xstrdup(name);
+	d->at = find_seen(r, name);
+	if (d->at != NEW)
+		r->seen[d->at].edit = d;
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = d;
+	return d;
+}
+
+/* Put the JSON text in `b` (taken over); `v` is its value, or NULL to have it parsed when asked for. */
+static void
+put(struct rec *r, const char *name, struct buf *b, json_t *v)
+{
+	struct edit *d = find_edit(r, name);
+
+	if (!d)
+		d = new_edit(r, name);
+	json_decref(d->value);
+	free(d->text);
+	d->n = b->n;
+	d->text = buf_take(b);
+	d->value = v;
+	forget_id(r, name);
+}
+
+/* What is put is bounded by what was read and by the replies' own limits; rec_write() checks the whole. */
+#define UNBOUNDED BUF_INIT(SIZE_MAX)
+
+void
+put_text(struct rec *r, const char *name, const char *s)
+{
+	struct buf b = UNBOUNDED;
+
+	json_write_bytes(&b, s, strlen(s));
+	put(r, name, &b, NULL);
+}
+
+void
+put_num(struct rec *r, const char *name, double x)
+{
+	struct buf b = UNBOUNDED;
+	char num[NUM_TEXT];
+
+	buf_adds(&b, isfinite(x) ? num_text(num, x) : "null");
+	put(r, name, &b, NULL);
+}
+
+void
+put_int(struct rec *r, const char *name, long long x)
+{
+	struct buf b = UNBOUNDED;
+
+	buf_addf(&b, "%lld", x);
+	put(r, name, &b, NULL);
+}
+
+void
+put_json(struct rec *r, const char *name, json_t *v)
+{
+	struct buf b = UNBOUNDED;
+
+	json_write(&b, v);
+	put(r, name, &b, v);
+}
+
+/* Every member of the name goes: were only the last one dropped, an earlier one would count again. */
+void
+rec_del(struct rec *r, const char *name)
+{
+	struct edit *d = find_edit(r, name), **at = &r->edits;
+
+	if (d) {
+		while (*at != d)
+			at = &(*at)->next;
+		*at = d->next;
+		if (d->at != NEW)
+			r->seen[d->at].edit = NULL;
+		edit_free(d);
+	}
+	for (size_t i = 0; i < r->o.n; i++)
+		if (key_is(r, i, name))
+			r->seen[i].dropped = r->dropped = true;
+	forget_id(r, name);
+}
+
+static char *
+hash_text(const void *p, size_t n)
+{
+	char hex[17];
+
+	snprintf(hex, sizeof hex, "%016llx", (unsigned long long)XXH3_64bits(p, n));
+	return xstrdup(hex);
+}
+
+const char *
+rec_id(struct rec *r)
+{
+	json_t **kept;
+	size_t n;
+	const char *raw;
+
+	if (r->id)
+		return r->id;
+	raw = rec_has(r, "id") ? find(r, "id", &n, &kept) : NULL;
+	if (raw && raw[0] != '"')
+		r->id = xstrndup(raw, n);	/* a number of any length, by its own text */
+	else if (raw && rec_text_len(r, "id"))
+		r->id = xstrdup(rec_text(r, "id"));
+	else if (rec_text(r, "prompt"))
+		r->id = hash_text(rec_text(r, "prompt"), rec_text_len(r, "prompt"));
+	else
+		r->id = hash_text(r->line, r->n);
+	return r->id;
+}
+
+/* Append the value of sa_error. 0 or -1. */
+static int
+error_value(struct buf *b, const char *stage, enum rec_class c, const char *message, int attempts, int http)
+{
+	int rc = buf_adds(b, "{\"stage\":");
+
+	rc |= json_write_bytes(b, stage, strlen(stage));
+	rc |= buf_addf(b, ",\"class\":\"%s\",\"message\":", rec_class_name(c));
+	rc |= json_write_bytes(b, message, strlen(message));
+	if (attempts)
+		rc |= buf_addf(b, ",\"attempts\":%d", attempts);
+	if (http)
+		rc |= buf_addf(b, ",\"http\":%d", http);
+	return rc | buf_addc(b, '}');
+}
+
+void
+rec_fail(struct rec *r, const char *stage, enum rec_class c, const char *message, int attempts, int http)
+{
+	struct buf b = UNBOUNDED;
+
+	error_value(&b, stage, c, message, attempts, http);
+	put(r, "sa_error", &b, NULL);
+}
+
+const char *
+rec_failed_by(struct rec *r)
+{
+	return json_string_value(json_object_get(rec_get(r, "sa_error"), "stage"));
+}
+
+/* Append the members that replace none. `comma`: a member stands before them. */
+static int
+write_new(const struct rec *r, struct buf *out, bool comma)
+{
+	int rc = 0;
+
+	for (const struct edit *d = r->edits; d; d = d->next) {
+		if (d->at != NEW)
+			continue;
+		if (comma)
+			rc |= buf_addc(out, ',');
+		rc |= json_write_bytes(out, d->name, strlen(d->name));
+		rc |= buf_addc(out, ':');
+		rc |= buf_add(out, d->text, d->n);
+		comma = true;
+	}
+	return rc;
+}
+
+/* Append the original members that are left, edited ones with their new value. The new ones follow straight behind the last value, so
+ * that white space in front of the } stays there. */
+static int
+write_members(const struct rec *r, struct buf *out)
+{
+	size_t last = r->o.n;
+	bool comma = false;
+	int rc = 0;
+
+	while (last > 0 && r->seen[last - 1].dropped)
+		last--;
+	if (last == 0)
+		return write_new(r, out, false);
+	for (size_t i = 0; i < last; i++) {
+		const struct json_span *s = &r->o.span[i];
+		const struct edit *d = r->seen[i].edit;
+
+		if (r->seen[i].dropped)
+			continue;
+		if (comma)
+			rc |= buf_addc(out, ',');
+		comma = true;
+		rc |= buf_add(out, r->line + s->lead, s->value - s->lead);
+		rc |= d ? buf_add(out, d->text, d->n) : buf_add(out, r->line + s->value, s->value_end - s->value);
+		if (i == last - 1)
+			rc |= write_new(r, out, true);
+		rc |= buf_add(out, r->line + s->value_end, s->end - s->value_end);
+	}
+	return rc;
+}
+
+/* Part of a line never stays behind. */
+static int
+whole(struct buf *out, size_t old, int rc)
+{
+	if (rc == 0)
+		return 0;
+	out->n = old;
+	if (out->p)
+		out->p[old] = '\0';
+	return -1;
+}
+
+int
+rec_write(struct rec *r, struct buf *out)
+{
+	size_t old = out->n;
+	int rc = 0;
+
+	if (!r->edits && !r->dropped) {
+		rc |= buf_add(out, r->line, r->n);
+	} else {
+		rc |= buf_add(out, r->line, r->o.open + 1);
+		rc |= write_members(r, out);
+		rc |= buf_add(out, r->line + r->o.close, r->n - r->o.close);
+	}
+	rc |= buf_addc(out, '\n');
+	return whole(out, old, rc);
+}
+
+int
+rec_wrap(const char *line, size_t n, const char *stage, const char *message, struct buf *out)
+{
+	size_t old = out->n;
+	int rc = buf_adds(out, "{\"sa_error\":");
+
+	rc |= error_value(out, stage, BAD_RECORD, message, 0, 0);
+	rc |= buf_adds(out, ",\"raw\":");
+	rc |= json_write_bytes(out, line, n);
+	rc |= buf_adds(out, "}\n");
+	return whole(out, old, rc);
+}
