@@ -1,0 +1,73 @@
+# import.sh and import/*.jq: files of every known shape become records
+load lib
+
+import() { sh "$ROOT/pipelines/import.sh" "$@"; }
+
+@test "import: Safety-Prompts' two files keep type and response" {
+	cat >in.json <<-'END'
+	{"Insult": [{"prompt": "p1", "response": "r1", "type": "Insult"}, {"prompt": "p2", "response": "r2", "type": "Insult"}],
+	 "Goal_Hijacking": [{"prompt": "p3", "response": "r3", "type": "Goal_Hijacking"}]}
+	END
+	import in.json >output
+	expect_output '{"id":"safety-prompts-Insult-1","prompt":"p1","response":"r1","source":"safety-prompts","type":"Insult"}' \
+		'{"id":"safety-prompts-Insult-2","prompt":"p2","response":"r2","source":"safety-prompts","type":"Insult"}' \
+		'{"id":"safety-prompts-Goal_Hijacking-1","prompt":"p3","response":"r3","source":"safety-prompts","type":"Goal_Hijacking"}'
+}
+
+@test "import: CValues questions and choice rows" {
+	echo '{"id_": 7, "prompt": "q", "domain_en": "law"}' >a.jsonl
+	echo '{"meta_info": {"question": "q2", "neg_resp": "n", "domain_en": "law"}, "prompt": "choose", "label": "回复1"}' >b.jsonl
+	import a.jsonl b.jsonl >output
+	expect_output '{"id":"cvalues-7","prompt":"q","source":"cvalues","domain":"law"}' \
+		'{"prompt":"q2","response":"n","source":"cvalues","domain":"law"}'
+}
+
+@test "import: CValues-Comparison takes the unsafe response as the one to replace" {
+	echo '{"prompt":"p","pos_resp":"good","neg_resp":"bad","pos_type":"拒绝","neg_type":"风险"}' >a.jsonl
+	import a.jsonl >output
+	expect_output '{"prompt":"p","response":"bad","source":"cvalues-comparison","reference":"good","pos_type":"拒绝","neg_type":"风险"}'
+}
+
+@test "import: SafetyBench questions carry their options" {
+	echo '[{"id": 0, "category": "Offensiveness", "question": "q?", "options": ["yes", "no"]}]' >a.json
+	import a.json >output
+	expect_output '{"id":"safetybench-0","prompt":"q?\n(A) yes\n(B) no","source":"safetybench","subject":"Offensiveness"}'
+}
+
+@test "import: alpaca as an array and one a line" {
+	echo '[{"instruction": "i", "input": "x", "output": "o"}]' >a.json
+	printf '%s\n' '{"instruction": "i", "input": "", "output": "o"}' '{"instruction": "j", "output": "o"}' >b.jsonl
+	import a.json b.jsonl >output
+	expect_output '{"prompt":"i\nx","response":"o","source":"alpaca"}' '{"prompt":"i","response":"o","source":"alpaca"}' \
+		'{"prompt":"j","response":"o","source":"alpaca"}'
+}
+
+@test "import: plain text is one prompt a line, blank lines left out; records stay as they are" {
+	printf 'how?\n\n为什么？\n' >a.txt
+	echo '{"prompt":"p","x":1}' >b.ndjson
+	import a.txt b.ndjson >output
+	expect_output '{"prompt":"how?","source":"text"}' '{"prompt":"为什么？","source":"text"}' '{"prompt":"p","x":1}'
+}
+
+@test "import: an unknown shape, broken JSON and a missing file are refused by name" {
+	echo '{"a": 1}' >a.json
+	run import a.json
+	assert_failure 2
+	assert_output --partial 'a.json: unknown shape'
+	echo '{"a": ' >b.json
+	run import b.json
+	assert_failure 2
+	assert_output --partial 'b.json: no JSON'
+	run import none.json
+	assert_failure 4
+	assert_output --partial 'none.json: cannot read it'
+}
+
+@test "import: the published samples come out complete" {
+	data safety-prompts
+	import "$DATA"/*.sample.json >records
+	assert_equal "$(wc -l <records)" 13
+	data cvalues/cvalues_responsibility_prompts.jsonl
+	import "$DATA" >>records
+	assert_equal "$(jq -r 'select(.prompt | type == "string") | .source' records | wc -l)" 677
+}
