@@ -1,0 +1,74 @@
+/* sa-train - full-parameter supervised fine-tuning of a Llama checkpoint, or training of a new one
+ *
+ * Method, sections 5.1-5.2; the defaults are the paper's. The run itself is in train/. */
+#include <limits.h>
+#include <signal.h>
+
+#include "opt.h"
+#include "schedule.h"
+#include "train.h"
+
+static struct settings set = {
+	.lr = 6e-7, .epochs = 3, .batch = 1, .accum = 50, .warmup_ratio = 0.0005, .cutoff = 2048, .seed = 42,
+	.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
+};
+
+static const struct opt opts[] = {
+	{ "model", 0, OPT_STR, &set.model, "DIR", "the checkpoint to start from; with --init only its tokenizer files are used", 0, 0 },
+	{ "data", 0, OPT_STR, &set.data, "FILE", "training data: NDJSON or a JSON array; messages, alpaca, prompt/response or text", 0, 0 },
+	{ "out", 0, OPT_STR, &set.out, "DIR", "where the model, log.jsonl and the training state go", 0, 0 },
+	{ "init", 0, OPT_STR, &set.init, "FILE", "train a new model of the shape that this config.json says", 0, 0 },
+	{ "tokenizer", 0, OPT_STR, &set.tokenizer, "DIR", "take the tokenizer files from here (default: --model)", 0, 0 },
+	{ "template", 0, OPT_STR, &set.template_name, "NAME", "chat template (default: the one in the tokenizer's files)", 0, 0 },
+	{ "lr", 0, OPT_NUM, &set.lr, "X", "highest learning rate (default 6e-7)", 0, 1e3 },
+	{ "schedule", 0, OPT_ENUM, &set.schedule, SCHEDULE_WORDS, "after the warm-up (default cosine, down to 0)", 0, 0 },
+	{ "warmup-ratio", 0, OPT_NUM, &set.warmup_ratio, "X", "part of the steps in which the rate rises (default 0.0005)", 0, 1 },
+	{ "epochs", 0, OPT_NUM, &set.epochs, "N", "passes over the data, fractions allowed (default 3)", 1e-6, 1e6 },
+	{ "max-steps", 0, OPT_INT, &set.max_steps, "N", "this many steps, whatever --epochs says", 0, 1e9 },
+	{ "batch", 0, OPT_INT, &set.batch, "N", "samples a micro-batch (default 1)", 1, 1e6 },
+	{ "accum", 0, OPT_INT, &set.accum, "N", "micro-batches a step (default 50)", 1, 1e6 },
+	{ "cutoff", 0, OPT_INT, &set.cutoff, "N", "longest sample in tokens, the rest is cut (default 2048)", 2, 1 << 20 },
+	{ "loss-norm", 0, OPT_ENUM, &set.loss_norm, "token|sample", "every supervised token weighs the same, or every sample (default token)", 0, 0 },
+	{ "weight-decay", 0, OPT_NUM, &set.decay, "X", "AdamW's decay of matrices (default 0)", 0, 1e3 },
+	{ "beta1", 0, OPT_NUM, &set.beta1, "X", "AdamW (default 0.9)", 0, 0.999999 },
+	{ "beta2", 0, OPT_NUM, &set.beta2, "X", "AdamW (default 0.999)", 0, 0.999999 },
+	{ "eps", 0, OPT_NUM, &set.eps, "X", "AdamW (default 1e-8)", 1e-30, 1 },
+	{ "clip", 0, OPT_NUM, &set.clip, "X", "largest norm of the gradients, 0: any (default 1)", 0, 1e30 },
+	{ "seed", 0, OPT_INT, &set.seed, "N", "of the sample order and of a new model (default 42)", 0, LLONG_MAX },
+	{ "save-every", 0, OPT_INT, &set.save_every, "N", "a checkpoint with the training state every N steps", 0, 1e9 },
+	{ "keep", 0, OPT_INT, &set.keep, "K", "how many of them to keep, 0: all (default 2)", 0, 1e6 },
+	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
+	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
+	{ "threads", 0, OPT_INT, &set.threads, "N", "default: as many as the process may run on", 0, 1024 },
+	{ 0 },
+};
+
+static void
+check(int operands)
+{
+	if (operands > 0)
+		die(STATUS_USAGE, "no operands are taken; the data goes to --data (see --help)");
+	if (!set.data || !set.out)
+		die(STATUS_USAGE, "--%s is needed (see --help)", set.data ? "out" : "data");
+	if (!set.model && !(set.init && set.tokenizer))
+		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
+}
+
+int
+main(int argc, char **argv)
+{
+	int status, sig;
+
+	prog_init(argv[0]);
+	check(opt_parse(argc, argv, &(struct opt_usage){
+		.synopsis = "--model DIR --data FILE --out DIR [--init config.json] [option ...]",
+		.about = "Fine-tune a checkpoint on the supervised tokens of its data, or train a new one.",
+		.own = opts,
+	}));
+	status = train(&set, &sig);
+	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
+		signal(sig, SIG_DFL);
+		raise(sig);
+	}
+	return status;
+}

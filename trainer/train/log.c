@@ -1,0 +1,124 @@
+/* log.c - what a run says while it goes */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "files.h"
+#include "log.h"
+#include "num.h"
+
+#define EVERY 10.0	/* seconds between progress lines in a file */
+#define REDRAW 0.2	/* on a terminal */
+
+double
+log_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int
+log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
+{
+	const char *term = getenv("TERM");
+
+	*l = (struct log){ .path = path_join(out, "log.jsonl"), .steps = steps, .bytes = keep };
+	l->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+	l->fd = open(l->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (l->fd < 0)
+		return err_set(e, "%s: %s", l->path, strerror(errno));
+	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, "%s: another sa-train is writing into this folder", l->path);
+	if (lseek(l->fd, 0, SEEK_END) < keep)
+		return err_set(e, "%s: shorter than the checkpoint says", l->path);
+	if (ftruncate(l->fd, keep) < 0)
+		return err_set(e, "%s: %s", l->path, strerror(errno));
+	l->shown = log_now();
+	return 0;
+}
+
+static void
+progress(struct log *l, const struct entry *en)
+{
+	double now = log_now();
+	long left = lround((double)(l->steps - en->step) * l->pace);
+	bool last = en->step == l->steps;
+	char text[160];
+	int n;
+
+	if (!last && now - l->shown < (l->terminal ? REDRAW : EVERY))
+		return;
+	l->shown = now;
+	n = snprintf(text, sizeof text, "step %ld/%ld  epoch %.2f  loss %.4f  lr %.2e  %.0f tokens/s  %ld:%02ld:%02ld left", en->step, l->steps, en->epoch,
+		     en->loss, en->lr, (double)en->tokens / en->seconds, left / 3600, left / 60 % 60, left % 60);
+	if (!l->terminal) {
+		warn("%s", text);
+		return;
+	}
+	fprintf(stderr, "\r%s%*s", text, l->width > n ? l->width - n : 0, "");
+	fflush(stderr);
+	l->width = n;
+}
+
+static void
+member(struct buf *b, const char *name, double x)
+{
+	char text[NUM_TEXT];
+
+	buf_addf(b, ",\"%s\":%s", name, num_text(text, x));
+}
+
+int
+log_step(struct log *l, const struct entry *en, struct err *e)
+{
+	struct buf b = BUF_INIT(4096);
+	ssize_t got;
+
+	buf_addf(&b, "{\"step\":%ld", en->step);
+	member(&b, "epoch", en->epoch);
+	member(&b, "loss", en->loss);
+	member(&b, "lr", en->lr);
+	member(&b, "grad_norm", en->grad_norm);
+	buf_addf(&b, ",\"tokens\":%ld,\"supervised\":%ld", en->tokens, en->supervised);
+	member(&b, "tokens_per_s", round((double)en->tokens / en->seconds));
+	member(&b, "seconds", round(en->seconds * 1e4) / 1e4);
+	buf_adds(&b, "}\n");
+	got = write(l->fd, b.p, b.n);
+	if (got < 0 || (size_t)got != b.n) {
+		err_set(e, "%s: %s", l->path, got < 0 ? strerror(errno) : "the disk is full");
+		buf_free(&b);
+		return -1;
+	}
+	l->bytes += (long)b.n;
+	buf_free(&b);
+	l->pace = l->pace > 0 ? 0.95 * l->pace + 0.05 * en->seconds : en->seconds;
+	progress(l, en);
+	return 0;
+}
+
+int
+log_sync(struct log *l, struct err *e)
+{
+	return fsync(l->fd) < 0 ? err_set(e, "%s: %s", l->path, strerror(errno)) : 0;
+}
+
+void
+log_close(struct log *l)
+{
+	if (l->width)
+		fputc('\n', stderr);
+	l->width = 0;
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l->path);
+	l->path = NULL;
+}

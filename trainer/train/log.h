@@ -1,0 +1,39 @@
+/* log.h - log.jsonl, one JSON line a step, and the progress on standard error
+ *
+ * On a terminal the progress is one line that is written over (TERM=dumb: not); elsewhere a line every ten seconds. There are no colours. */
+#ifndef SA_LOG_H
+#define SA_LOG_H
+
+#include <stdbool.h>
+
+#include "err.h"
+
+struct entry {
+	long step;		/* from 1 */
+	double epoch;		/* passed after this step, with its fraction */
+	double loss;		/* nats a supervised token (--loss-norm sample: mean over samples) */
+	double lr;
+	double grad_norm;	/* before clipping */
+	long tokens, supervised;
+	double seconds;
+};
+
+struct log {
+	int fd;
+	char *path;
+	bool terminal;
+	long steps;		/* of the whole run */
+	double shown;		/* when progress was last shown, seconds of the monotonic clock */
+	int width;		/* columns that it took */
+	long bytes;		/* length of the file */
+	double pace;		/* seconds a step, smoothed */
+};
+
+/* Open out/log.jsonl, cut to its first `keep` bytes, and lock it: two runs never write into one folder. */
+int log_open(struct log *l, const char *out, long keep, long steps, struct err *e);
+int log_step(struct log *l, const struct entry *en, struct err *e);
+int log_sync(struct log *l, struct err *e);
+void log_close(struct log *l);		/* ends the progress line */
+double log_now(void);			/* seconds of the monotonic clock */
+
+#endif

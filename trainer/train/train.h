@@ -1,0 +1,31 @@
+/* train.h - a training run: full-parameter supervised fine-tuning of a checkpoint, or training of a new model
+ *
+ * A step takes the next batch * accum samples of the epoch's order (the last step of an epoch what is left), runs them in micro-batches of
+ * `batch` samples, and updates the weights once. Samples of a micro-batch lie behind one another without padding; each attends to itself only. */
+#ifndef SA_TRAIN_H
+#define SA_TRAIN_H
+
+#include <stdbool.h>
+
+#include "err.h"
+
+/* What the gradient of a step is of.
+ * token: the sum over its supervised tokens / their number (HF transformers >= 4.48)
+ * sample: the mean over its samples of each one's mean (what <= 4.45 does with a micro-batch of one) */
+enum loss_norm { LOSS_TOKEN, LOSS_SAMPLE };
+
+enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are saved; auto: as config.json says */
+
+/* The command line. */
+struct settings {
+	const char *model, *tokenizer, *init, *data, *out, *template_name;	/* NULL: not given */
+	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip;
+	long long batch, accum, cutoff, seed, max_steps, save_every, keep, threads;
+	int schedule, loss_norm, store;
+	bool resume;
+};
+
+/* Run to the end. An exit status; *sig is the signal that ended the run early (its state is saved then), or 0. */
+int train(const struct settings *set, int *sig);
+
+#endif
