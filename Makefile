@@ -43,6 +43,7 @@ $B/sa-eval: $B/trainer/sa-eval.o $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$B/nano-corpus: $B/pipelines/nano/bank.o
 $(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
