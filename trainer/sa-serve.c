@@ -1,0 +1,250 @@
+/* sa-serve - an OpenAI-compatible HTTP server over one local checkpoint
+ *
+ * Three threads: this one waits for signals, leases and clients that hang up; the engine's loads the checkpoint and runs the model (serve/engine.h); the
+ * HTTP server's talks to the clients (serve/server.h). The socket is open from the start; until the model is loaded, the answer is 503. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "engine.h"
+#include "err.h"
+#include "lease.h"
+#include "listen.h"
+#include "opt.h"
+#include "server.h"
+
+#define DRAIN_MS 5000	/* for what is active at SIGTERM */
+
+static struct engine_options engine_opts;
+static const char *host, *socket_path, *shared;
+static long long port = -1, threads, max_active = 64, max_context;
+
+static const struct opt opts[] = {
+	{ .name = "host", .kind = OPT_STR, .to = &host, .arg = "HOST", .help = "loopback address to listen on (127.0.0.1)" },
+	{ .name = "port", .kind = OPT_INT, .to = &port, .arg = "PORT", .help = "port to listen on (8080; 0: the kernel's choice)", .lo = 0, .hi = 65535 },
+	{ .name = "unix", .kind = OPT_STR, .to = &socket_path, .arg = "PATH", .help = "listen on a Unix socket instead" },
+	{ .name = "name", .kind = OPT_STR, .to = &engine_opts.name, .arg = "NAME", .help = "the model's name (the directory's last component)" },
+	{ .name = "shared", .kind = OPT_STR, .to = &shared, .arg = "PREFIX", .help = "serve on PREFIX.sock while somebody holds a lease on PREFIX.lease" },
+	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2 or llamafactory (by recognition)" },
+	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
+	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
+	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
+	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },
+	{ .name = NULL },
+};
+
+/* Where the server listens, and what belongs to that. */
+struct place {
+	int fd;
+	char text[256];		/* for the ready line */
+	char *path;		/* Unix socket to unlink, or NULL */
+	struct leases *leases;	/* with --shared */
+};
+
+/* What the engine's thread tells this one. */
+struct loading {
+	int event;		/* eventfd */
+	char why[512];		/* "" when it went well */
+};
+
+static void
+on_loaded(void *arg, const char *why)
+{
+	struct loading *l = arg;
+
+	snprintf(l->why, sizeof l->why, "%s", why ? why : "");
+	eventfd_write(l->event, 1);
+}
+
+static char *
+name_of(const char *dir)
+{
+	char *real = realpath(dir, NULL), *slash, *name;
+	struct stat st;
+
+	if (!real || stat(real, &st) < 0)
+		die(STATUS_USAGE, "%s: %s", dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		die(STATUS_USAGE, "%s: not a directory", dir);
+	slash = strrchr(real, '/');
+	name = xstrdup(slash[1] ? slash + 1 : real);
+	free(real);
+	return name;
+}
+
+static void
+listen_shared(struct place *p, struct err *e)
+{
+	struct buf path = BUF_INIT(PATH_MAX);
+
+	p->leases = leases_open(shared, e);
+	if (!p->leases)
+		die(STATUS_USAGE, "%s", e->msg);
+	if (buf_addf(&path, "%s.sock", shared) < 0)
+		die(STATUS_USAGE, "--shared: too long");
+	p->path = buf_take(&path);
+	p->fd = listen_unix(p->path, true, e);
+	snprintf(p->text, sizeof p->text, "unix:%s", p->path);
+}
+
+static void
+place_open(struct place *p)
+{
+	struct err e;
+	int tcp_port = port < 0 ? 8080 : port;
+
+	if (!!socket_path + !!shared + (host || port >= 0) > 1)
+		die(STATUS_USAGE, "--host/--port, --unix and --shared exclude each other");
+	if (shared) {
+		listen_shared(p, &e);
+	} else if (socket_path) {
+		p->fd = listen_unix(socket_path, false, &e);
+		p->path = xstrdup(socket_path);
+		snprintf(p->text, sizeof p->text, "unix:%s", socket_path);
+	} else {
+		p->fd = listen_tcp(host ? host : "127.0.0.1", &tcp_port, &e);
+		snprintf(p->text, sizeof p->text, host && strchr(host, ':') ? "http://[%s]:%d/v1" : "http://%s:%d/v1", host ? host : "127.0.0.1", tcp_port);
+	}
+	if (p->fd < 0)
+		die(STATUS_USAGE, "%s", e.msg);
+}
+
+static void
+place_close(struct place *p)
+{
+	if (p->path)
+		unlink(p->path);
+	free(p->path);
+	if (p->leases)
+		leases_close(p->leases);
+}
+
+/* Every thread inherits the mask: signals reach only the descriptor. A client that hung up is no reason to die. */
+static int
+signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* A connection is a descriptor, and the usual soft limit is 1,024. */
+static void
+raise_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static bool
+signalled(int sig)
+{
+	struct signalfd_siginfo si;
+
+	return read(sig, &si, sizeof si) == sizeof si;
+}
+
+/* Until a signal, the last lease's end or a checkpoint that does not load. True: the engine has loaded. */
+static bool
+serve(struct server *s, struct place *p, struct loading *l, int sig)
+{
+	struct pollfd fd[] = {
+		{ .fd = sig, .events = POLLIN },
+		{ .fd = server_hangup_fd(s), .events = POLLIN },
+		{ .fd = l->event, .events = POLLIN },
+		{ .fd = p->leases ? leases_fd(p->leases) : -1, .events = POLLIN },
+	};
+	bool loaded = false;
+
+	for (;;) {
+		poll(fd, sizeof fd / sizeof *fd, p->leases ? leases_wait(p->leases) : -1);
+		if (signalled(sig))
+			return loaded;
+		server_hangups(s);
+		if (!loaded && fd[2].revents) {
+			if (l->why[0])
+				return false;
+			loaded = true;
+			fd[2].fd = -1;
+			warn("%s ready on %s", engine_opts.name, p->text);
+		}
+		if (p->leases && leases_over(p->leases))
+			return loaded;
+	}
+}
+
+/* What is active may end, for a while; a second signal ends the wait. */
+static void
+drain(struct server *s, int sig)
+{
+	struct pollfd fd = { .fd = sig, .events = POLLIN };
+
+	server_drain(s);
+	for (int ms = 0; ms < DRAIN_MS && server_busy(s) > 0; ms += 10)
+		if (poll(&fd, 1, 10) > 0 && signalled(sig))
+			return;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct opt_usage usage = { "DIR [--host H] [--port P | --unix PATH] [--name NAME]",
+		"Serves the checkpoint in DIR with the OpenAI HTTP protocol.", opts, NULL };
+	struct loading loading = { .event = eventfd(0, EFD_CLOEXEC) };
+	struct place place = { .fd = -1 };
+	struct engine *engine;
+	struct server *server;
+	struct err e;
+	char *name;
+	int sig;
+
+	prog_init(argv[0]);
+	if (opt_parse(argc, argv, &usage) != 1)
+		die(STATUS_USAGE, "give one checkpoint directory (try --help)");
+	name = name_of(argv[1]);
+	if (!engine_opts.name)
+		engine_opts.name = name;
+	engine_opts.dir = argv[1];
+	engine_opts.threads = threads;
+	engine_opts.max_active = max_active;
+	engine_opts.max_context = max_context;
+	raise_limit();
+	sig = signals();
+	place_open(&place);
+	engine = engine_start(&engine_opts, on_loaded, &loading);
+	server = server_start(place.fd, engine, engine_opts.name, &e);
+	if (!server)
+		die(STATUS_IO, "%s", e.msg);
+	if (!serve(server, &place, &loading, sig)) {
+		if (loading.why[0])
+			warn("%s", loading.why);
+		place_close(&place);
+		_exit(loading.why[0] ? STATUS_USAGE : STATUS_OK);	/* the engine's thread may still be reading the checkpoint */
+	}
+	place_close(&place);	/* first: by the end of it all, somebody else may have a socket there */
+	drain(server, sig);
+	engine_stop(engine);
+	server_stop(server);
+	engine_free(engine);
+	free(name);
+	return STATUS_OK;
+}

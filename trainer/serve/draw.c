@@ -1,0 +1,177 @@
+/* draw.c - see draw.h */
+#include "draw.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "text.h"
+
+int
+draw_argmax(const float *x, int V)
+{
+	int best = -1;
+
+	for (int i = 0; i < V; i++) {
+		if (isnan(x[i]))
+			return -1;
+		if (best < 0 || x[i] > x[best])
+			best = i;
+	}
+	return best >= 0 && isfinite(x[best]) ? best : -1;
+}
+
+double
+draw_lse(const float *x, int V)
+{
+	int best = draw_argmax(x, V);
+	double sum = 0;
+
+	if (best < 0)
+		return NAN;
+	for (int i = 0; i < V; i++)
+		sum += exp((double)x[i] - x[best]);
+	return x[best] + log(sum);
+}
+
+static bool
+before(struct candidate a, struct candidate b)
+{
+	return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+}
+
+static void
+sift(struct candidate *h, int n, int i)
+{
+	for (;;) {
+		int top = i, l = 2 * i + 1;
+		struct candidate swap = h[i];
+
+		if (l < n && before(h[l], h[top]))
+			top = l;
+		if (l + 1 < n && before(h[l + 1], h[top]))
+			top = l + 1;
+		if (top == i)
+			return;
+		h[i] = h[top];
+		h[top] = swap;
+		i = top;
+	}
+}
+
+static double
+weight(float logit, float best, double temperature)
+{
+	return exp(((double)logit - best) / temperature);
+}
+
+/* 0 <= u < 1, 53 bits. */
+static double
+uniform(uint64_t *rng)
+{
+	return (text_random(rng) >> 11) * 0x1p-53;
+}
+
+/* Walk the whole distribution in id order; the sum is taken in the same order, so the walk ends inside it. */
+static int
+walk_all(const float *x, int V, float best, double temperature, double u)
+{
+	double total = 0, sum = 0;
+	int last = 0;
+
+	for (int i = 0; i < V; i++)
+		total += weight(x[i], best, temperature);
+	for (int i = 0; i < V; i++) {
+		double w = weight(x[i], best, temperature);
+
+		sum += w;
+		if (sum > u * total)
+			return i;
+		if (w > 0)
+			last = i;
+	}
+	return last;
+}
+
+/* Take the best candidates off a heap until one of the limits is reached, then walk those. A heap, because a sort of a large vocabulary for
+ * every token would cost more than the model's last layer. What was taken lies at h's end, best last. */
+static int
+walk_best(struct candidate *h, int V, const struct sampling *how, double total, double u)
+{
+	float best = h[0].logit;
+	int limit = how->top_k > 0 && how->top_k < V ? how->top_k : V, kept = 0;
+	double mass = 0, sum = 0;
+
+	while (kept < limit && (how->top_k > 0 || kept == 0 || mass < how->top_p * total)) {
+		struct candidate c = h[0];
+
+		h[0] = h[V - 1 - kept];
+		h[V - 1 - kept] = c;
+		kept++;
+		sift(h, V - kept, 0);
+		mass += weight(c.logit, best, how->temperature);
+	}
+	if (how->top_k > 0 && how->top_p < 1) {	/* top_p of what top_k left */
+		total = mass;
+		mass = weight(h[V - 1].logit, best, how->temperature);
+		for (limit = 1; limit < kept && mass < how->top_p * total; limit++)
+			mass += weight(h[V - 1 - limit].logit, best, how->temperature);
+		kept = limit;
+	}
+	for (int i = 0; i < kept; i++) {
+		sum += weight(h[V - 1 - i].logit, best, how->temperature);
+		if (sum > u * mass)
+			return h[V - 1 - i].id;
+	}
+	return h[V - 1].id;
+}
+
+int
+draw_token(const float *x, int V, const struct sampling *how, uint64_t *rng, struct candidate *scratch)
+{
+	int best = draw_argmax(x, V);
+	double u, total = 0;
+
+	if (best < 0 || how->temperature == 0)
+		return best;
+	u = uniform(rng);
+	if (how->top_p >= 1 && (how->top_k <= 0 || how->top_k >= V))
+		return walk_all(x, V, x[best], how->temperature, u);
+	for (int i = 0; i < V; i++) {
+		scratch[i] = (struct candidate){ x[i], i };
+		total += weight(scratch[i].logit, x[best], how->temperature);
+	}
+	for (int i = V / 2 - 1; i >= 0; i--)
+		sift(scratch, V, i);
+	return walk_best(scratch, V, how, total, u);
+}
+
+int
+draw_top(const float *x, int V, int n, int *ids)
+{
+	int have = 0;
+
+	for (int i = 0; i < V; i++) {
+		int at = have;
+
+		if (have == n && (n == 0 || !(x[i] > x[ids[n - 1]])))
+			continue;
+		if (have < n)
+			have++;
+		else
+			at = n - 1;
+		for (; at > 0 && x[i] > x[ids[at - 1]]; at--)
+			ids[at] = ids[at - 1];
+		ids[at] = i;
+	}
+	return have;
+}
+
+uint64_t
+draw_seed(uint64_t seed, int choice)
+{
+	uint64_t state = seed;
+
+	for (int i = 0; i <= choice; i++)
+		seed = text_random(&state);
+	return seed;
+}

@@ -1,0 +1,75 @@
+/* engine.h - one thread that runs the model for all requests at once
+ *
+ * Continuous batching: sequences join and leave between turns (turn.h). A forward pass is batch-invariant and each choice has its own
+ * generator, so a reply's bits never depend on the load.
+ *
+ * The server's thread makes a job from a parsed request and submits it; the engine adds to job->out and calls job->wake. Both sides let go of
+ * a job with job_release(); the last one frees it. What is marked "shared" is guarded by engine_lock(). */
+#ifndef SA_ENGINE_H
+#define SA_ENGINE_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include "answer.h"
+#include "buf.h"
+#include "err.h"
+#include "request.h"
+
+#define ENGINE_QUEUE 1024	/* jobs that wait; more are refused with 429 */
+#define ENGINE_QUEUE_TOKENS (16L << 20)	/* prompt tokens that wait, the same */
+
+struct engine;
+struct seq;
+
+struct job {
+	struct request req;
+	char id[48];
+	time_t created;
+	struct seq *seq;	/* one a choice: the engine's */
+	size_t nseq, next, left;	/* of seq: all; the next to be admitted; not finished */
+	/* shared */
+	TAILQ_ENTRY(job) link;
+	struct buf out;		/* a stream's bytes, emptied when all are fetched; or the whole body */
+	size_t fetched;		/* of a stream's */
+	int status;		/* HTTP status of `out` when it is whole */
+	bool done;		/* nothing more will come */
+	bool cancelled;		/* the client is gone */
+	int holders;
+	void (*wake)(struct job *j);	/* called with the lock held when out or done changed */
+	void *arg;		/* wake's */
+};
+
+struct engine_options {
+	const char *dir, *name, *date;
+	const char *template;	/* NULL: by recognition */
+	int threads;		/* 0: all */
+	int max_active;		/* sequences in a turn */
+	int max_context;	/* 0: the checkpoint's */
+};
+
+/* Start the thread: it loads the checkpoint, then serves. `loaded` is called on it once, with NULL or the error's message. */
+struct engine *engine_start(const struct engine_options *o, void (*loaded)(void *arg, const char *why), void *arg);
+/* What requests are parsed against; NULL while loading. */
+const struct serving *engine_serving(struct engine *e);
+
+void engine_lock(struct engine *e);
+void engine_unlock(struct engine *e);
+
+/* A job that takes over *r. Held by the caller and, once submitted, by the engine. */
+struct job *job_new(struct request *r);
+/* 0, or -1 with *why when the queue is full; the job is then the caller's alone. */
+int engine_submit(struct engine *e, struct job *j, struct req_error *why);
+/* The client of a submitted job has gone: it is dropped at the next turn. Called with the lock held. */
+void engine_cancel(struct engine *e, struct job *j);
+void job_release(struct engine *e, struct job *j);
+
+/* Jobs that are not done. */
+int engine_busy(struct engine *e);
+/* Drop everything and join the thread; new jobs are refused. While the checkpoint loads, that is waited for. */
+void engine_stop(struct engine *e);
+/* After engine_stop(), when every job was released. */
+void engine_free(struct engine *e);
+
+#endif

@@ -1,0 +1,30 @@
+/* server.h - the HTTP side: libmicrohttpd's thread reads requests, hands them to the engine and sends what it makes
+ *
+ * One epoll thread serves all connections; one that waits for the engine is suspended, so thousands cost no threads. While suspended nobody
+ * reads from it, so its descriptor is also in an epoll set of ours that only looks for the client's hanging up: server_hangups(). */
+#ifndef SA_SERVER_H
+#define SA_SERVER_H
+
+#include "engine.h"
+#include "err.h"
+
+#define SERVER_BODY ((size_t)16 << 20)	/* bytes of a request's body */
+#define SERVER_CONNECTIONS 4096
+
+struct server;
+
+/* Serve on a listening socket, which is then the server's. `name` is the model's. NULL with a message. */
+struct server *server_start(int listener, struct engine *e, const char *name, struct err *why);
+
+/* A descriptor that is readable when a client has gone, and what then to call: cancels that client's request. */
+int server_hangup_fd(const struct server *s);
+void server_hangups(struct server *s);
+
+/* Accept no more connections and refuse new requests with 503; what was taken goes on. */
+void server_drain(struct server *s);
+/* Requests whose reply has not been sent in full. */
+int server_busy(struct server *s);
+/* Close all connections and free. The engine must have been stopped (not freed) before: nothing may be suspended. */
+void server_stop(struct server *s);
+
+#endif
