@@ -32,6 +32,7 @@ struct model {
 	float *inv_freq;	/* [D/2] */
 	const struct ops *ops;
 	struct mach *mach;	/* the caller's; must outlive the model */
+	struct forward_work *work;	/* model_forward's scratch, made on its first call */
 };
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
@@ -71,7 +72,7 @@ struct chunk {
 	float *logits;		/* [n - first_logits, V] */
 };
 /* Run all chunks in one batch. Bits of a chunk's logits do not depend on the others nor on how a sequence was cut into chunks. 0, or -1 when a
- * cache would pass its maximum or an id is out of range. */
+ * cache would pass its maximum or an id is out of range (nothing is appended then). Each chunk has its own cache. One call at a time. */
 int model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e);
 
 /* ---- training ---- */

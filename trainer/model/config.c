@@ -1,0 +1,296 @@
+/* config.c - config.json and generation_config.json of a checkpoint */
+#include "config.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_SIZE (1 << 24)		/* any one dimension */
+#define MAX_PARAMS ((int64_t)1 << 42)	/* all of them: products of sizes stay far from overflow */
+
+struct reader {
+	const char *path;
+	const json_t *root;
+	struct err *e;
+};
+
+static json_t *
+load_json(const char *path, struct err *e)
+{
+	json_error_t je;
+	json_t *root = json_load_file(path, 0, &je);
+
+	if (!root) {
+		err_set(e, "%s: line %d: %s", path, je.line, je.text);
+		return NULL;
+	}
+	if (!json_is_object(root)) {
+		err_set(e, "%s: not a JSON object", path);
+		json_decref(root);
+		return NULL;
+	}
+	return root;
+}
+
+/* A member that is absent or null has no value. */
+static const json_t *
+member(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_null(v) ? NULL : v;
+}
+
+/* An integer member in lo..hi; `fallback` when absent, an error when that is below lo. */
+static int
+get_int(const struct reader *r, const json_t *o, const char *key, int lo, int hi, int fallback, int *out)
+{
+	const json_t *v = member(o, key);
+
+	if (!v && fallback >= lo) {
+		*out = fallback;
+		return 0;
+	}
+	if (!v)
+		return err_set(r->e, "%s: no %s", r->path, key);
+	if (!json_is_integer(v) || json_integer_value(v) < lo || json_integer_value(v) > hi)
+		return err_set(r->e, "%s: %s must be an integer in %d..%d", r->path, key, lo, hi);
+	*out = json_integer_value(v);
+	return 0;
+}
+
+/* A number member above zero. */
+static int
+get_real(const struct reader *r, const json_t *o, const char *key, double fallback, double *out)
+{
+	const json_t *v = member(o, key);
+
+	*out = v ? json_number_value(v) : fallback;
+	if ((v && !json_is_number(v)) || !(*out > 0) || !isfinite(*out))
+		return err_set(r->e, "%s: %s must be a number above 0", r->path, key);
+	return 0;
+}
+
+static int
+get_bool(const struct reader *r, const char *key, bool *out)
+{
+	const json_t *v = member(r->root, key);
+
+	if (v && !json_is_boolean(v))
+		return err_set(r->e, "%s: %s must be true or false", r->path, key);
+	*out = json_is_true(v);
+	return 0;
+}
+
+/* The text of a string member, or "" when absent; what is too long is cut, which no name that we know is. */
+static void
+get_text(const json_t *o, const char *key, char *out, size_t size)
+{
+	const char *s = json_string_value(member(o, key));
+
+	snprintf(out, size, "%s", s ? s : "");
+}
+
+static int
+read_arch(struct config *c, const struct reader *r)
+{
+	const char *s = json_string_value(json_array_get(member(r->root, "architectures"), 0));
+	const json_t *act = member(r->root, "hidden_act");
+	bool bias;
+
+	snprintf(c->arch, sizeof c->arch, "%s", s ? s : "");
+	if (strcmp(c->arch, "LlamaForCausalLM") != 0)
+		return err_set(r->e, "%s: architecture \"%s\" is not supported (LlamaForCausalLM is)", r->path, c->arch);
+	if (member(r->root, "quantization_config"))
+		return err_set(r->e, "%s: quantization_config: quantised checkpoints are not supported", r->path);
+	if (act && (!json_is_string(act) || strcmp(json_string_value(act), "silu") != 0))
+		return err_set(r->e, "%s: hidden_act \"%s\" is not supported (silu is)", r->path, json_is_string(act) ? json_string_value(act) : "?");
+	if (get_bool(r, "attention_bias", &bias) < 0)
+		return -1;
+	if (bias)
+		return err_set(r->e, "%s: attention_bias is not supported", r->path);
+	if (get_bool(r, "mlp_bias", &bias) < 0)
+		return -1;
+	if (bias)
+		return err_set(r->e, "%s: mlp_bias is not supported", r->path);
+	get_text(r->root, "dtype", c->dtype, sizeof c->dtype);
+	if (!*c->dtype)
+		get_text(r->root, "torch_dtype", c->dtype, sizeof c->dtype);
+	return get_bool(r, "tie_word_embeddings", &c->tied);
+}
+
+static int
+read_sizes(struct config *c, const struct reader *r)
+{
+	const json_t *o = r->root;
+	int64_t per_layer;
+
+	if (get_int(r, o, "hidden_size", 1, MAX_SIZE, 0, &c->hidden) < 0 || get_int(r, o, "num_hidden_layers", 1, 4096, 0, &c->layers) < 0 ||
+	    get_int(r, o, "num_attention_heads", 1, 65536, 0, &c->heads) < 0 ||
+	    get_int(r, o, "num_key_value_heads", 1, 65536, c->heads, &c->kv_heads) < 0 ||
+	    get_int(r, o, "head_dim", 1, 65536, c->hidden / c->heads, &c->head_dim) < 0 ||
+	    get_int(r, o, "intermediate_size", 1, MAX_SIZE, 0, &c->ffn) < 0 || get_int(r, o, "vocab_size", 1, MAX_SIZE, 0, &c->vocab) < 0 ||
+	    get_int(r, o, "max_position_embeddings", 1, MAX_SIZE, 2048, &c->max_pos) < 0)
+		return -1;
+	if (c->heads % c->kv_heads != 0)
+		return err_set(r->e, "%s: num_attention_heads (%d) is not a multiple of num_key_value_heads (%d)", r->path, c->heads, c->kv_heads);
+	if (c->head_dim % 2 != 0)
+		return err_set(r->e, "%s: head_dim (%d) must be even", r->path, c->head_dim);
+	if ((int64_t)c->heads * c->head_dim > MAX_SIZE)
+		return err_set(r->e, "%s: head_dim: %d heads of %d are more than this program handles", r->path, c->heads, c->head_dim);
+	per_layer = 2LL * c->hidden * c->head_dim * (c->heads + c->kv_heads) + 3LL * c->hidden * c->ffn + 2LL * c->hidden;
+	if (per_layer > MAX_PARAMS / c->layers || 2LL * c->vocab * c->hidden > MAX_PARAMS)
+		return err_set(r->e, "%s: hidden_size, intermediate_size and vocab_size give more parameters than this program handles", r->path);
+	return 0;
+}
+
+static int
+read_llama3(struct config *c, const struct reader *r, const json_t *s)
+{
+	c->rope_llama3 = true;
+	if (get_real(r, s, "factor", 0, &c->rope_factor) < 0 || get_real(r, s, "low_freq_factor", 0, &c->rope_low) < 0 ||
+	    get_real(r, s, "high_freq_factor", 0, &c->rope_high) < 0 ||
+	    get_int(r, s, "original_max_position_embeddings", 1, MAX_SIZE, 0, &c->rope_old) < 0)
+		return -1;
+	if (c->rope_high <= c->rope_low)
+		return err_set(r->e, "%s: high_freq_factor must be above low_freq_factor", r->path);
+	return 0;
+}
+
+/* rope_theta at the top with rope_scaling, or both inside rope_parameters. */
+static int
+read_rope(struct config *c, const struct reader *r)
+{
+	const json_t *params = member(r->root, "rope_parameters"), *s = params ? params : member(r->root, "rope_scaling");
+	const json_t *theta = member(params, "rope_theta") ? params : r->root;
+	char type[32];
+
+	if (get_real(r, theta, "rope_theta", 10000, &c->rope_theta) < 0)
+		return -1;
+	if (!s)
+		return 0;
+	if (!json_is_object(s))
+		return err_set(r->e, "%s: %s must be an object", r->path, params ? "rope_parameters" : "rope_scaling");
+	get_text(s, member(s, "rope_type") ? "rope_type" : "type", type, sizeof type);
+	if (strcmp(type, "llama3") == 0)
+		return read_llama3(c, r, s);
+	if (strcmp(type, "default") == 0 || (params && !*type))
+		return 0;
+	return err_set(r->e, "%s: rope type \"%s\" is not supported (default and llama3 are)", r->path, type);
+}
+
+static void
+add_eos(struct config *c, const json_t *id)
+{
+	int i, v;
+
+	if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= c->vocab)
+		return;
+	v = json_integer_value(id);
+	for (i = 0; i < c->neos; i++)
+		if (c->eos[i] == v)
+			return;
+	if (c->neos < CONFIG_MAX_EOS)
+		c->eos[c->neos++] = v;
+}
+
+/* eos_token_id: an integer or a list of them. Ids outside the vocabulary can never come up and are left out. */
+static void
+read_eos(struct config *c, const json_t *root)
+{
+	const json_t *v = member(root, "eos_token_id"), *id;
+	size_t i;
+
+	add_eos(c, v);
+	json_array_foreach(v, i, id)
+		add_eos(c, id);
+}
+
+static int
+read_root(struct config *c, const struct reader *r, const json_t *generation)
+{
+	double eps, range;
+	const json_t *bos = member(r->root, "bos_token_id");
+
+	memset(c, 0, sizeof *c);
+	if (read_arch(c, r) < 0 || read_sizes(c, r) < 0 || read_rope(c, r) < 0)
+		return -1;
+	if (get_real(r, r->root, "rms_norm_eps", 1e-6, &eps) < 0 || get_real(r, r->root, "initializer_range", 0.02, &range) < 0)
+		return -1;
+	c->eps = eps;
+	c->init_range = range;
+	c->bos = json_is_integer(bos) && json_integer_value(bos) >= 0 && json_integer_value(bos) < c->vocab ? (int)json_integer_value(bos) : -1;
+	read_eos(c, generation);
+	read_eos(c, r->root);
+	return 0;
+}
+
+static int
+read_files(struct config *c, const char *path, const char *generation_path, struct err *e)
+{
+	struct reader r = { .path = path, .e = e };
+	json_t *root = load_json(path, e), *generation = NULL;
+	int rc = -1;
+
+	if (!root)
+		return -1;
+	if (generation_path && access(generation_path, F_OK) == 0) {
+		generation = load_json(generation_path, e);
+		if (!generation)
+			goto out;
+	}
+	r.root = root;
+	rc = read_root(c, &r, generation);
+out:
+	json_decref(generation);
+	json_decref(root);
+	return rc;
+}
+
+int
+config_read(struct config *c, const char *dir, struct err *e)
+{
+	char path[PATH_MAX], generation[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/config.json", dir) >= (int)sizeof path ||
+	    snprintf(generation, sizeof generation, "%s/generation_config.json", dir) >= (int)sizeof generation)
+		return err_set(e, "%.200s...: path is too long", dir);
+	return read_files(c, path, generation, e);
+}
+
+int
+config_read_file(struct config *c, const char *path, struct err *e)
+{
+	return read_files(c, path, NULL, e);
+}
+
+/* Llama 3 long-context scaling, as in HF transformers' _compute_llama3_parameters: long wavelengths are divided by the factor, short ones kept,
+ * those between blended. */
+static double
+scaled(const struct config *c, double inv)
+{
+	double wavelength = 2 * M_PI / inv, blend;
+
+	if (wavelength < c->rope_old / c->rope_high)
+		return inv;
+	if (wavelength > c->rope_old / c->rope_low)
+		return inv / c->rope_factor;
+	blend = (c->rope_old / wavelength - c->rope_low) / (c->rope_high - c->rope_low);
+	return (1 - blend) * inv / c->rope_factor + blend * inv;
+}
+
+void
+config_inv_freq(const struct config *c, float *inv_freq)
+{
+	int i;
+
+	for (i = 0; i < c->head_dim / 2; i++) {
+		double inv = pow(c->rope_theta, -2.0 * i / c->head_dim);
+
+		inv_freq[i] = c->rope_llama3 ? scaled(c, inv) : inv;
+	}
+}

@@ -1,0 +1,275 @@
+/* forward.c - the serving pass: several sequences a call, each with its key-value cache
+ *
+ * All tokens of a call go through a layer together; only attention looks at one sequence at a time. The operations are
+ * batch-invariant, so how tokens are grouped never shows in the logits: a long call is run in slices to bound the scratch. */
+#include "forward.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+#define SLICE 512		/* tokens a pass: enough for the matrix products, small enough for the cache */
+#define HEAD_ROWS 64		/* rows of logits at a time */
+#define FIRST_CAP 64		/* tokens a cache begins with */
+
+struct kv {
+	int layers, width, max;
+	int len, cap;		/* tokens */
+	float **k, **v;		/* [layer][cap, width] */
+};
+
+/* A run of one chunk's tokens inside a slice. */
+struct piece {
+	struct chunk *c;
+	int from, n;		/* tokens of the chunk */
+	int row;		/* its first row in the slice */
+	int past;		/* tokens in the cache before it */
+};
+
+struct forward_work {
+	int ids[SLICE], pos[SLICE];
+	struct piece piece[SLICE];
+	int npieces, T;
+	float *x, *h, *q, *k, *v, *att, *gate, *up, *logits;
+	float *all;
+};
+
+struct kv *
+kv_new(const struct model *m, int max_tokens)
+{
+	struct kv *kv = xcalloc(1, sizeof *kv);
+
+	kv->layers = m->c.layers;
+	kv->width = m->c.kv_heads * m->c.head_dim;
+	kv->max = max_tokens;
+	kv->k = xcalloc(kv->layers, sizeof *kv->k);
+	kv->v = xcalloc(kv->layers, sizeof *kv->v);
+	return kv;
+}
+
+void
+kv_free(struct kv *kv)
+{
+	int i;
+
+	if (!kv)
+		return;
+	for (i = 0; i < kv->layers; i++) {
+		free(kv->k[i]);
+		free(kv->v[i]);
+	}
+	free(kv->k);
+	free(kv->v);
+	free(kv);
+}
+
+int
+kv_len(const struct kv *kv)
+{
+	return kv->len;
+}
+
+void
+kv_cut(struct kv *kv, int len)
+{
+	if (len < kv->len)
+		kv->len = len < 0 ? 0 : len;
+}
+
+static void
+kv_reserve(struct kv *kv, int tokens)
+{
+	int cap = kv->cap ? kv->cap : FIRST_CAP, i;
+
+	if (tokens <= kv->cap)
+		return;
+	while (cap < tokens)
+		cap = cap > kv->max / 2 ? kv->max : 2 * cap;
+	for (i = 0; i < kv->layers; i++) {
+		kv->k[i] = xreallocarray(kv->k[i], (size_t)cap * kv->width, sizeof(float));
+		kv->v[i] = xreallocarray(kv->v[i], (size_t)cap * kv->width, sizeof(float));
+	}
+	kv->cap = cap;
+}
+
+static struct forward_work *
+forward_work_new(const struct config *c)
+{
+	struct forward_work *w = xcalloc(1, sizeof *w);
+	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+	float *p;
+
+	p = w->all = xcalloc(SLICE * (2 * ((size_t)c->hidden + qd + kd + c->ffn)) + (size_t)HEAD_ROWS * c->vocab, sizeof *p);
+	w->x = p;
+	w->h = w->x + SLICE * (size_t)c->hidden;
+	w->q = w->h + SLICE * (size_t)c->hidden;
+	w->att = w->q + SLICE * qd;
+	w->k = w->att + SLICE * qd;
+	w->v = w->k + SLICE * kd;
+	w->gate = w->v + SLICE * kd;
+	w->up = w->gate + SLICE * (size_t)c->ffn;
+	w->logits = w->up + SLICE * (size_t)c->ffn;
+	return w;
+}
+
+void
+forward_work_free(struct forward_work *w)
+{
+	if (!w)
+		return;
+	free(w->all);
+	free(w);
+}
+
+/* Append this layer's new keys and values to the caches and attend, sequence by sequence. */
+static void
+attend_pieces(struct model *m, struct forward_work *w, int layer)
+{
+	const struct config *c = &m->c;
+	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+	int i;
+
+	for (i = 0; i < w->npieces; i++) {
+		const struct piece *p = &w->piece[i];
+		struct kv *kv = p->c->kv;
+
+		memcpy(kv->k[layer] + p->past * kd, w->k + p->row * kd, p->n * kd * sizeof(float));
+		memcpy(kv->v[layer] + p->past * kd, w->v + p->row * kd, p->n * kd * sizeof(float));
+		m->ops->attend_cached(m->mach, w->att + p->row * qd, w->q + p->row * qd, kv->k[layer], kv->v[layer], p->past, p->n, c->heads, c->kv_heads,
+				      c->head_dim);
+	}
+}
+
+static void
+run_layer(struct model *m, struct forward_work *w, int layer)
+{
+	const struct layer *l = &m->w.layer[layer];
+	const struct config *c = &m->c;
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int T = w->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
+
+	o->rmsnorm(mach, w->h, NULL, w->x, l->ln1, c->eps, T, C);
+	o->linear(mach, w->q, w->h, l->wq, NULL, T, C, H * D);
+	o->linear(mach, w->k, w->h, l->wk, NULL, T, C, G * D);
+	o->linear(mach, w->v, w->h, l->wv, NULL, T, C, G * D);
+	o->rope(mach, w->q, w->pos, m->inv_freq, 1, T, H, D);
+	o->rope(mach, w->k, w->pos, m->inv_freq, 1, T, G, D);
+	attend_pieces(m, w, layer);
+	o->linear(mach, w->h, w->att, l->wo, NULL, T, H * D, C);
+	o->add(mach, w->x, w->h, (size_t)T * C);
+	o->rmsnorm(mach, w->h, NULL, w->x, l->ln2, c->eps, T, C);
+	o->linear(mach, w->gate, w->h, l->wgate, NULL, T, C, F);
+	o->linear(mach, w->up, w->h, l->wup, NULL, T, C, F);
+	o->swiglu(mach, w->gate, w->gate, w->up, T, F);
+	o->linear(mach, w->h, w->gate, l->wdown, NULL, T, F, C);
+	o->add(mach, w->x, w->h, (size_t)T * C);
+}
+
+/* Where the logits of row r of a piece go; NULL when they are not wanted. */
+static float *
+logits_of(const struct piece *p, int r, int V)
+{
+	int token = p->from + r;
+
+	return token < p->c->first_logits ? NULL : p->c->logits + (size_t)(token - p->c->first_logits) * V;
+}
+
+static void
+run_head(struct model *m, struct forward_work *w, float *const *to, int n)
+{
+	int C = m->c.hidden, V = m->c.vocab, i;
+
+	m->ops->rmsnorm(m->mach, w->h, NULL, w->h, m->w.norm, m->c.eps, n, C);
+	m->ops->linear(m->mach, w->logits, w->h, m->w.head, NULL, n, C, V);
+	for (i = 0; i < n; i++)
+		memcpy(to[i], w->logits + (size_t)i * V, V * sizeof(float));
+}
+
+/* Gather the rows whose logits are wanted and run the head over them. */
+static void
+run_heads(struct model *m, struct forward_work *w)
+{
+	int C = m->c.hidden, n = 0, i, r;
+	float *to[HEAD_ROWS];
+
+	for (i = 0; i < w->npieces; i++)
+		for (r = 0; r < w->piece[i].n; r++) {
+			to[n] = logits_of(&w->piece[i], r, m->c.vocab);
+			if (!to[n])
+				continue;
+			memcpy(w->h + (size_t)n * C, w->x + (size_t)(w->piece[i].row + r) * C, C * sizeof(float));
+			if (++n == HEAD_ROWS) {
+				run_head(m, w, to, n);
+				n = 0;
+			}
+		}
+	if (n > 0)
+		run_head(m, w, to, n);
+}
+
+static void
+run_slice(struct model *m, struct forward_work *w)
+{
+	int i;
+
+	m->ops->embed(m->mach, w->x, m->w.embed, w->ids, w->T, m->c.hidden);
+	for (i = 0; i < m->c.layers; i++)
+		run_layer(m, w, i);
+	run_heads(m, w);
+	w->npieces = w->T = 0;
+}
+
+/* Put as much of the chunk's rest as fits into the slice; how many tokens that was. */
+static int
+add_piece(struct forward_work *w, struct chunk *c, int from)
+{
+	int n = c->n - from < SLICE - w->T ? c->n - from : SLICE - w->T, i;
+
+	w->piece[w->npieces++] = (struct piece){ .c = c, .from = from, .n = n, .row = w->T, .past = c->kv->len };
+	for (i = 0; i < n; i++) {
+		w->ids[w->T + i] = c->ids[from + i];
+		w->pos[w->T + i] = c->kv->len + i;
+	}
+	w->T += n;
+	kv_reserve(c->kv, c->kv->len + n);
+	c->kv->len += n;
+	return n;
+}
+
+static int
+check_chunk(const struct model *m, const struct chunk *c, struct err *e)
+{
+	int i;
+
+	if (c->n > c->kv->max - c->kv->len)
+		return err_set(e, "%d tokens after %d are more than the maximum of %d", c->n, c->kv->len, c->kv->max);
+	for (i = 0; i < c->n; i++)
+		if (c->ids[i] < 0 || c->ids[i] >= m->c.vocab)
+			return err_set(e, "token id %d is not in the vocabulary of %d", c->ids[i], m->c.vocab);
+	return 0;
+}
+
+int
+model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e)
+{
+	struct forward_work *w;
+	int i, at;
+
+	for (i = 0; i < nchunks; i++)
+		if (check_chunk(m, &c[i], e) < 0)
+			return -1;
+	if (!m->work)
+		m->work = forward_work_new(&m->c);
+	w = m->work;
+	for (i = 0; i < nchunks; i++)
+		for (at = 0; at < c[i].n;) {
+			at += add_piece(w, &c[i], at);
+			if (w->T == SLICE)
+				run_slice(m, w);
+		}
+	if (w->T > 0)
+		run_slice(m, w);
+	return 0;
+}

@@ -1,0 +1,284 @@
+/* train.c - forward and backward over packed sequences, everything a layer made kept for its backward */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+#define HEAD_FLOATS (2 << 20)	/* logits at a time: 8 MB stays in a shared cache */
+#define MIN_HEAD_ROWS 256	/* but not so few rows that the head's gradient is re-read all the time */
+
+struct layer_acts {
+	float *x;		/* [T,C] what came in */
+	float *rstd1, *h1;	/* [T] [T,C] */
+	float *q, *k, *v;	/* [T,H,D] [T,G,D], rotated */
+	float *att, *lse;	/* [T,H,D] [T,H] */
+	float *x2;		/* [T,C] after attention */
+	float *rstd2, *h2;	/* [T] [T,C] */
+	float *gate, *up, *act;	/* [T,F] */
+};
+
+struct acts {
+	int max_T, head_rows;
+	struct layer_acts *layer;
+	float *x;			/* [T,C] after the last layer */
+	float *dx, *dh;			/* [T,C] */
+	float *datt, *dq, *dk, *dv;	/* [T,H,D] [T,G,D] */
+	float *dact, *dgate, *dup;	/* [T,F] */
+	float *hx, *hh, *hrstd, *dhx, *dhh;	/* the head's rows: [R,C], [R] */
+	float *logits;			/* [R,V] */
+	int *rows, *target;		/* [T] the supervised rows and their targets */
+	float *all;
+	size_t bytes;
+};
+
+/* ---- memory: one allocation, handed out in order ---- */
+
+struct arena {
+	float *base;	/* NULL: only measure */
+	size_t n;
+};
+
+static float *
+take(struct arena *p, size_t n)
+{
+	float *at = p->base ? p->base + p->n : NULL;
+
+	p->n += (n + 15) / 16 * 16;
+	return at;
+}
+
+static void
+place_layer(struct layer_acts *l, const struct config *c, size_t T, struct arena *p)
+{
+	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+
+	l->x = take(p, T * c->hidden);
+	l->rstd1 = take(p, T);
+	l->h1 = take(p, T * c->hidden);
+	l->q = take(p, T * qd);
+	l->k = take(p, T * kd);
+	l->v = take(p, T * kd);
+	l->att = take(p, T * qd);
+	l->lse = take(p, T * c->heads);
+	l->x2 = take(p, T * c->hidden);
+	l->rstd2 = take(p, T);
+	l->h2 = take(p, T * c->hidden);
+	l->gate = take(p, T * c->ffn);
+	l->up = take(p, T * c->ffn);
+	l->act = take(p, T * c->ffn);
+}
+
+static void
+place_shared(struct acts *a, const struct config *c, struct arena *p)
+{
+	size_t T = a->max_T, R = a->head_rows, qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+
+	a->x = take(p, T * c->hidden);
+	a->dx = take(p, T * c->hidden);
+	a->dh = take(p, T * c->hidden);
+	a->datt = take(p, T * qd);
+	a->dq = take(p, T * qd);
+	a->dk = take(p, T * kd);
+	a->dv = take(p, T * kd);
+	a->dact = take(p, T * c->ffn);
+	a->dgate = take(p, T * c->ffn);
+	a->dup = take(p, T * c->ffn);
+	a->hx = take(p, R * c->hidden);
+	a->hh = take(p, R * c->hidden);
+	a->dhx = take(p, R * c->hidden);
+	a->dhh = take(p, R * c->hidden);
+	a->hrstd = take(p, R);
+	a->logits = take(p, R * c->vocab);
+}
+
+/* Lay everything out from `base`; how many floats that takes. */
+static size_t
+place(struct acts *a, const struct config *c, float *base)
+{
+	struct arena p = { .base = base };
+	int i;
+
+	for (i = 0; i < c->layers; i++)
+		place_layer(&a->layer[i], c, a->max_T, &p);
+	place_shared(a, c, &p);
+	return p.n;
+}
+
+struct acts *
+acts_new(const struct model *m, int max_T)
+{
+	struct acts *a = xcalloc(1, sizeof *a);
+	int rows = HEAD_FLOATS / m->c.vocab;
+	size_t n;
+
+	a->max_T = max_T;
+	a->head_rows = rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows;
+	if (a->head_rows > max_T)
+		a->head_rows = max_T;
+	a->layer = xcalloc(m->c.layers, sizeof *a->layer);
+	a->rows = xcalloc(max_T, sizeof *a->rows);
+	a->target = xcalloc(max_T, sizeof *a->target);
+	n = place(a, &m->c, NULL);
+	a->all = aligned_alloc(64, n * sizeof *a->all);
+	if (!a->all)
+		die(STATUS_IO, "out of memory: activations of %d tokens need %zu MB", max_T, n * sizeof *a->all >> 20);
+	place(a, &m->c, a->all);
+	a->bytes = n * sizeof *a->all + 2 * max_T * sizeof(int);
+	return a;
+}
+
+void
+acts_free(struct acts *a)
+{
+	if (!a)
+		return;
+	free(a->layer);
+	free(a->rows);
+	free(a->target);
+	free(a->all);
+	free(a);
+}
+
+size_t
+acts_bytes(const struct acts *a)
+{
+	return a->bytes;
+}
+
+/* ---- forward ---- */
+
+static void
+layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
+{
+	const struct config *c = &m->c;
+	const struct layer *w = &m->w.layer[i];
+	const struct ops *o = m->ops;
+	struct layer_acts *l = &a->layer[i];
+	struct mach *mach = m->mach;
+	float *out = i + 1 < c->layers ? a->layer[i + 1].x : a->x;
+	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
+
+	o->rmsnorm(mach, l->h1, l->rstd1, l->x, w->ln1, c->eps, T, C);
+	o->linear(mach, l->q, l->h1, w->wq, NULL, T, C, H * D);
+	o->linear(mach, l->k, l->h1, w->wk, NULL, T, C, G * D);
+	o->linear(mach, l->v, l->h1, w->wv, NULL, T, C, G * D);
+	o->rope(mach, l->q, b->pos, m->inv_freq, 1, T, H, D);
+	o->rope(mach, l->k, b->pos, m->inv_freq, 1, T, G, D);
+	o->attend(mach, l->att, l->lse, l->q, l->k, l->v, b->cu, b->nseq, H, G, D);
+	o->linear(mach, l->x2, l->att, w->wo, NULL, T, H * D, C);
+	o->add(mach, l->x2, l->x, (size_t)T * C);
+	o->rmsnorm(mach, l->h2, l->rstd2, l->x2, w->ln2, c->eps, T, C);
+	o->linear(mach, l->gate, l->h2, w->wgate, NULL, T, C, F);
+	o->linear(mach, l->up, l->h2, w->wup, NULL, T, C, F);
+	o->swiglu(mach, l->act, l->gate, l->up, T, F);
+	o->linear(mach, out, l->act, w->wdown, NULL, T, F, C);
+	o->add(mach, out, l->x2, (size_t)T * C);
+}
+
+/* ---- the head, over supervised rows only ---- */
+
+static int
+supervised(struct acts *a, const struct batch *b)
+{
+	int n = 0, t;
+
+	for (t = 0; t < b->T; t++)
+		if (b->target[t] >= 0) {
+			a->rows[n] = t;
+			a->target[n++] = b->target[t];
+		}
+	return n;
+}
+
+static void
+head_backward(struct model *m, struct acts *a, const int *rows, int n, struct weights *grad)
+{
+	int C = m->c.hidden, V = m->c.vocab, r;
+
+	m->ops->linear_back(m->mach, a->dhh, 0, grad->head, NULL, a->logits, a->hh, m->w.head, n, C, V);
+	memset(a->dhx, 0, (size_t)n * C * sizeof(float));
+	m->ops->rmsnorm_back(m->mach, a->dhx, grad->norm, a->dhh, a->hx, m->w.norm, a->hrstd, n, C);
+	for (r = 0; r < n; r++)
+		memcpy(a->dx + (size_t)rows[r] * C, a->dhx + (size_t)r * C, C * sizeof(float));
+}
+
+/* The sum of losses; dx becomes the gradient of what the last layer put out. */
+static double
+head(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
+{
+	int C = m->c.hidden, V = m->c.vocab, count = supervised(a, b), at, n, r;
+	double loss = 0;
+
+	if (grad)
+		memset(a->dx, 0, (size_t)b->T * C * sizeof(float));
+	for (at = 0; at < count; at += n) {
+		n = count - at < a->head_rows ? count - at : a->head_rows;
+		for (r = 0; r < n; r++)
+			memcpy(a->hx + (size_t)r * C, a->x + (size_t)a->rows[at + r] * C, C * sizeof(float));
+		m->ops->rmsnorm(m->mach, a->hh, a->hrstd, a->hx, m->w.norm, m->c.eps, n, C);
+		m->ops->linear(m->mach, a->logits, a->hh, m->w.head, NULL, n, C, V);
+		loss += m->ops->cross_entropy(m->mach, a->logits, NULL, a->target + at, scale, n, V);
+		if (grad)
+			head_backward(m, a, a->rows + at, n, grad);
+	}
+	return loss;
+}
+
+/* ---- backward: dx comes in as the gradient of the layer's output and leaves as that of its input ---- */
+
+static void
+mlp_backward(struct model *m, struct acts *a, int T, int i, const struct layer *g)
+{
+	const struct layer *w = &m->w.layer[i];
+	const struct layer_acts *l = &a->layer[i];
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int C = m->c.hidden, F = m->c.ffn;
+
+	o->linear_back(mach, a->dact, 0, g->wdown, NULL, a->dx, l->act, w->wdown, T, F, C);
+	o->swiglu_back(mach, a->dgate, a->dup, a->dact, l->gate, l->up, T, F);
+	o->linear_back(mach, a->dh, 0, g->wgate, NULL, a->dgate, l->h2, w->wgate, T, C, F);
+	o->linear_back(mach, a->dh, 1, g->wup, NULL, a->dup, l->h2, w->wup, T, C, F);
+	o->rmsnorm_back(mach, a->dx, g->ln2, a->dh, l->x2, w->ln2, l->rstd2, T, C);
+}
+
+static void
+attention_backward(struct model *m, struct acts *a, const struct batch *b, int i, const struct layer *g)
+{
+	const struct layer *w = &m->w.layer[i];
+	const struct layer_acts *l = &a->layer[i];
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int T = b->T, C = m->c.hidden, H = m->c.heads, G = m->c.kv_heads, D = m->c.head_dim;
+
+	o->linear_back(mach, a->datt, 0, g->wo, NULL, a->dx, l->att, w->wo, T, H * D, C);
+	o->attend_back(mach, a->dq, a->dk, a->dv, a->datt, l->q, l->k, l->v, l->att, l->lse, b->cu, b->nseq, H, G, D);
+	o->rope(mach, a->dq, b->pos, m->inv_freq, -1, T, H, D);
+	o->rope(mach, a->dk, b->pos, m->inv_freq, -1, T, G, D);
+	o->linear_back(mach, a->dh, 0, g->wq, NULL, a->dq, l->h1, w->wq, T, C, H * D);
+	o->linear_back(mach, a->dh, 1, g->wk, NULL, a->dk, l->h1, w->wk, T, C, G * D);
+	o->linear_back(mach, a->dh, 1, g->wv, NULL, a->dv, l->h1, w->wv, T, C, G * D);
+	o->rmsnorm_back(mach, a->dx, g->ln1, a->dh, l->x, w->ln1, l->rstd1, T, C);
+}
+
+double
+model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
+{
+	double loss;
+	int i;
+
+	assert(b->T <= a->max_T);
+	m->ops->embed(m->mach, a->layer[0].x, m->w.embed, b->ids, b->T, m->c.hidden);
+	for (i = 0; i < m->c.layers; i++)
+		layer_forward(m, a, b, i);
+	loss = head(m, a, b, grad, scale);
+	if (!grad)
+		return loss;
+	for (i = m->c.layers - 1; i >= 0; i--) {
+		mlp_backward(m, a, b->T, i, &grad->layer[i]);
+		attention_backward(m, a, b, i, &grad->layer[i]);
+	}
+	m->ops->embed_back(m->mach, grad->embed, a->dx, b->ids, b->T, m->c.hidden);
+	return loss;
+}
