@@ -24,6 +24,7 @@ NANO = nano-corpus nano-bpe
 # libsa.a: what every program shares.  libmodel.a: the transformer, its operations, tokenizer and templates.
 LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
 MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
+SERVE = $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c))
 UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
 all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%)
@@ -35,7 +36,7 @@ $B/%.a:
 
 $(FILTERS:%=$B/%): $B/%: $B/filters/%.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
-$B/sa-serve: $B/trainer/sa-serve.o $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c)) $B/libmodel.a $B/libsa.a
+$B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 $B/sa-train: $B/trainer/sa-train.o $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c)) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
@@ -49,6 +50,9 @@ $(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
+$(addprefix $B/unit/,draw stop): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmodel.a $B/libsa.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
