@@ -229,6 +229,15 @@ checkpoint_finished(const char *out)
 	return there;
 }
 
+void
+checkpoint_reopen(const char *out)
+{
+	char *path = path_join(out, "state.json");
+
+	unlink(path);
+	free(path);
+}
+
 int
 checkpoint_state(const char *out, long step, struct state *s, struct err *e)
 {

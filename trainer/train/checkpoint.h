@@ -48,6 +48,8 @@ long checkpoint_latest(const char *out);
 int checkpoint_state(const char *out, long step, struct state *s, struct err *e);
 /* Was out finished (has it a state.json of its own)? */
 bool checkpoint_finished(const char *out);
+/* It is being written to again: take the mark away. */
+void checkpoint_reopen(const char *out);
 
 /* Restore weights and moments from out/step_N. */
 int checkpoint_restore(const char *out, long step, struct model *m, struct optim *o, struct err *e);

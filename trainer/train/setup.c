@@ -238,6 +238,7 @@ run_setup(struct run *r, const struct settings *set, struct err *e)
 	if (rc != 0)
 		return rc;
 	announce(r);
+	checkpoint_reopen(set->out);
 	return log_open(&r->log, set->out, log_bytes, r->schedule.steps, e);
 }
 

@@ -23,7 +23,7 @@ struct through {
 static int
 through_open(struct through *t, const char *path, const char *mode, struct err *e)
 {
-	t->f = fopen(path, mode);
+	*t = (struct through){ .f = fopen(path, mode) };
 	if (!t->f)
 		return err_set(e, "%s: %s", path, strerror(errno));
 	t->hash = XXH3_createState();

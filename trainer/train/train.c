@@ -1,4 +1,5 @@
 /* train.c - the steps of a run */
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -141,8 +142,7 @@ save(struct run *r, struct err *e)
 	if (log_sync(&r->log, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->optim, &s, e) < 0)
 		return -STATUS_IO;
 	r->saved = s.step;
-	if (r->set->keep)
-		checkpoint_prune(r->set->out, (long)r->set->keep);
+	checkpoint_prune(r->set->out, r->set->keep ? (long)r->set->keep : LONG_MAX);
 	return 0;
 }
 
