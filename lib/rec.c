@@ -36,7 +36,7 @@ struct rec {
 	struct seen *seen;	/* one for each o.span */
 	struct edit *edits;	/* in the order in which they were put */
 	bool dropped;		/* some member is */
-	char *id;		/* rec_id()'s answer, until `id` or `prompt` changes */
+	char *id;		/* rec_id()'s answer, once somebody asked */
 };
 
 const char *
@@ -205,15 +205,6 @@ rec_num(struct rec *r, const char *name, double *out)
 	return true;
 }
 
-static void
-forget_id(struct rec *r, const char *name)
-{
-	if (strcmp(name, "id") != 0 && strcmp(name, "prompt") != 0)
-		return;
-	free(r->id);
-	r->id = NULL;
-}
-
 static struct edit *
 new_edit(struct rec *r, const char *name)
 {
@@ -242,7 +233,6 @@ put(struct rec *r, const char *name, struct buf *b, json_t *v)
 	d->n = b->n;
 	d->text = buf_take(b);
 	d->value = v;
-	forget_id(r, name);
 }
 
 /* What is put is bounded by what was read and by the replies' own limits; rec_write() checks the whole. */
@@ -302,7 +292,6 @@ rec_del(struct rec *r, const char *name)
 	for (size_t i = 0; i < r->o.n; i++)
 		if (key_is(r, i, name))
 			r->seen[i].dropped = r->dropped = true;
-	forget_id(r, name);
 }
 
 static char *

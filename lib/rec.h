@@ -44,7 +44,8 @@ void put_int(struct rec *r, const char *name, long long x);
 void put_json(struct rec *r, const char *name, json_t *v);	/* takes the reference; written compact, key order kept */
 void rec_del(struct rec *r, const char *name);	/* every member of that name */
 
-/* The record's identity: its `id` as text, else 16 hex digits of a hash (XXH3) of its `prompt`, else of the line. */
+/* The record's identity: its `id` as text, else 16 hex digits of a hash (XXH3) of its `prompt`, else of the line.
+ * Settled by the first call, so that it stays the same while the record is worked on; lives as long as the record. */
 const char *rec_id(struct rec *r);
 
 /* Mark as failed: puts sa_error {stage, class, message, attempts, http}. attempts and http are left out when 0. */

@@ -190,8 +190,9 @@ the_id_is_kept_or_made(void)
 	rec_free(r);
 	r = parse("{\"id\":null,\"prompt\":\"p\",\"x\":1}");
 	CHECK_STR(rec_id(r), "be20e5191d449b87");
-	put_text(r, "id", "now");
-	CHECK_STR(rec_id(r), "now");
+	rec_free(r);
+	r = parse("{\"id\":\"\",\"prompt\":\"p\"}");
+	CHECK_STR(rec_id(r), "be20e5191d449b87");
 	rec_free(r);
 	r = parse("{\"prompt\":\"\\u0070\"}");
 	CHECK_STR(rec_id(r), "be20e5191d449b87");
@@ -200,6 +201,19 @@ the_id_is_kept_or_made(void)
 	CHECK_INT(strlen(rec_id(r)), 16);
 	CHECK_INT(strspn(rec_id(r), "0123456789abcdef"), 16);
 	rec_free(r);
+}
+
+static void
+the_id_stays_while_the_record_changes(void)
+{
+	struct rec *r = parse("{\"prompt\":\"p\"}");
+	const char *id = rec_id(r);
+
+	put_text(r, "id", id);
+	put_text(r, "prompt", "q");
+	CHECK(rec_id(r) == id);
+	CHECK_STR(id, "be20e5191d449b87");
+	CHECK_STR(written(r), "{\"prompt\":\"q\",\"id\":\"be20e5191d449b87\"}");
 }
 
 static void
@@ -479,6 +493,7 @@ main(void)
 	RUN(values_are_written_as_json);
 	RUN(a_text_read_lives_until_that_member_is_put_again);
 	RUN(the_id_is_kept_or_made);
+	RUN(the_id_stays_while_the_record_changes);
 	RUN(a_failure_says_stage_class_and_why);
 	RUN(every_class_has_its_word);
 	RUN(a_line_that_is_no_record_is_wrapped);
