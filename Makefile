@@ -54,6 +54,10 @@ $(addprefix $B/unit/,draw stop): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmod
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
+# Unit programs of what is in no archive.
+$B/unit/data: $B/trainer/train/data.o $B/trainer/train/samples.o
+$B/unit/schedule: $B/trainer/train/schedule.o $B/trainer/train/order.o $B/trainer/train/optim.o
+
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
