@@ -11,7 +11,7 @@ LIMIT=900	# seconds a file; the whole of .ci/run has as many
 # The TAP of one file on standard output. A file whose own name holds NAME is run whole.
 tap_of() {
 	name=$T_ONLY
-	case ${1##*/} in *"$name"*) name= ;; esac
+	case ${1#"$BUILD/"} in *"$name"*) name= ;; esac
 	case $1 in
 	*.bats)
 		[ -z "$name" ] || grep '^@test' "$1" | grep -qF -- "$name" || return 0
