@@ -1,6 +1,6 @@
 /* line.c - lines of a descriptor, with their number
  *
- * One buffer: bytes [start, end) are read and not yet returned. It grows only for a long line, to at most max + SLACK + CHUNK. */
+ * One buffer: bytes [start, end) are read and not yet returned. It grows only for a long line, to at most twice max + SLACK + CHUNK. */
 #include "line.h"
 
 #include <errno.h>
