@@ -152,3 +152,10 @@ alphabet_byte(int c)
 		return 0xad;
 	return c >= 0 && c < 0x100 && alphabet_char(c) == c ? c : -1;
 }
+
+bool
+white_space(int c)
+{
+	return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
+		c == 0x202f || c == 0x205f || c == 0x3000;
+}

@@ -5,6 +5,7 @@
 #ifndef SA_PRETOK_H
 #define SA_PRETOK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "err.h"
@@ -25,5 +26,8 @@ void pretok_run(const struct pretok *p, const char *s, size_t n, pretok_piece *p
 /* GPT-2's byte alphabet: the printable character (a code point below 0x144) that stands for a byte in vocabularies, and back (-1: for none). */
 int alphabet_char(unsigned char byte);
 int alphabet_byte(int code_point);
+
+/* Unicode's White_Space, which is \s of the expressions above (and of "strip" in added tokens). */
+bool white_space(int code_point);
 
 #endif
