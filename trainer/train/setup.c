@@ -216,8 +216,8 @@ announce(const struct run *r)
 	const struct samples *d = &r->data;
 
 	warn("%zu samples, %zu tokens, %zu supervised; %zu dropped, %zu cut at %d tokens", d->n, d->tokens, d->supervised, d->dropped, d->cut, r->sampler.cutoff);
-	warn("%.1f M parameters; %ld steps of %lld x %lld samples, %ld of warm-up; %.2f GB of memory", (double)r->model->w.n / 1e6, r->schedule.steps, r->set->batch,
-	     r->set->accum, r->schedule.warmup, (double)(4 * r->model->w.n * sizeof(float) + acts_bytes(r->acts)) / 1e9);
+	warn("%zu parameters; %ld steps of %lld x %lld samples, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
+	     r->set->accum, r->schedule.warmup, (4 * r->model->w.n * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
 }
 
 int

@@ -1,0 +1,261 @@
+# sa-train.bats - training a very small model: what it learns, what it saves, how it ends
+
+load lib
+
+setup() {
+	sa_setup
+	T=$ROOT/tests/goldens/train
+	tiny=(--init "$T/tiny/config.json" --model "$T/tiny" --data "$T/data.jsonl")
+	short=(--lr 3e-3 --batch 2 --accum 3 --warmup-ratio 0.1 --seed 7 --threads 1)
+}
+
+# train ARG... - sa-train; $status, $stderr
+train() {
+	run_filter sa-train "$@"
+}
+
+losses() { jq -c '[.step,.loss,.lr,.grad_norm,.tokens,.supervised]' "$1/log.jsonl"; }
+last_loss() { tail -n 1 "$1/log.jsonl" | jq .loss; }
+has_steps() { [ "$(wc -l <"$1/log.jsonl")" -ge "$2" ]; }
+
+# below A B - is the number A less than B?
+below() { jq -en "$1 < $2" >/dev/null || { echo "$1 is not below $2" | fail; }; }
+
+# close FILE FILE TOLERANCE - the same numbers, line by line, but for a relative difference
+close() {
+	paste -d '\n' "$1" "$2" | jq -es --argjson tol "$3" '[_nwise(2) | select((.[0] - .[1] | fabs) > $tol * (.[1] | fabs))] | length == 0' >/dev/null ||
+		{ echo "not within $3:"; paste "$1" "$2"; } | fail
+}
+
+@test "train: a new model learns thirty records by heart" {
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 60
+	expect_status 0
+	expect_output
+	expect_stderr_has "30 samples, " " tokens, " "; 0 dropped, 0 cut" "300 steps of 2 x 3 samples, 30 of them warm-up"
+	assert_equal "$(wc -l <out/log.jsonl)" 300
+	below 5 "$(head -n 1 out/log.jsonl | jq .loss)"
+	below "$(last_loss out)" 0.3
+	assert_equal "$(ls out)" "$(printf '%s\n' config.json generation_config.json log.jsonl model.safetensors state.json tokenizer.json tokenizer_config.json)"
+	for f in config.json generation_config.json tokenizer.json tokenizer_config.json; do cmp "out/$f" "$T/tiny/$f"; done
+	jq -e 'keys == (["step","epoch","loss","lr","grad_norm","tokens","supervised","tokens_per_s","seconds"] | sort)' out/log.jsonl >log
+}
+
+@test "train: twenty steps are those of torch's AdamW on transformers' model" {
+	train "${tiny[@]}" "${short[@]}" --out out --max-steps 20
+	expect_status 0
+	for f in tokens supervised; do
+		assert_equal "$(jq -c ".$f" out/log.jsonl)" "$(jq -c ".$f" "$T/curve.jsonl")"
+	done
+	jq .lr out/log.jsonl >got && jq .lr "$T/curve.jsonl" >want && close got want 1e-12
+	jq .loss out/log.jsonl >got && jq .loss "$T/curve.jsonl" >want && close got want 1e-4
+	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/curve.jsonl" >want && close got want 1e-3
+}
+
+@test "train: the same seed gives the same bits, another seed does not" {
+	for out in a b; do train "${tiny[@]}" "${short[@]}" --out $out --epochs 2; expect_status 0; done
+	cmp a/model.safetensors b/model.safetensors
+	assert_equal "$(losses a)" "$(losses b)"
+	train "${tiny[@]}" "${short[@]}" --out c --epochs 2 --seed 8
+	run cmp -s a/model.safetensors c/model.safetensors
+	assert_failure
+}
+
+@test "train: killed with -9 and resumed, the run is as if it had never stopped" {
+	train "${tiny[@]}" "${short[@]}" --out whole --epochs 12
+	expect_status 0
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --save-every 7 2>log &
+	wait_until 60 has_steps cut 24
+	kill -9 $!
+	wait $! || true
+	[ ! -e cut/model.safetensors ]
+	train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --save-every 7 --resume
+	expect_status 0
+	cmp whole/model.safetensors cut/model.safetensors
+	assert_equal "$(losses cut)" "$(losses whole)"
+	assert_equal "$(ls -d cut/step_*)" "$(printf '%s\n' cut/step_56 cut/step_60)"
+	cmp cut/step_60/model.safetensors cut/model.safetensors
+}
+
+@test "train: SIGTERM saves a state and ends with 0, SIGINT with the signal; --resume goes on from either" {
+	train "${tiny[@]}" "${short[@]}" --out whole --epochs 12
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 2>log &
+	wait_until 60 has_steps cut 3
+	kill -TERM $!
+	wait $!
+	assert_equal "$(ls -d cut/step_* | wc -l)" 1
+	# A background job of a script ignores SIGINT; env restores its default.
+	env --default-signal=INT "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --resume 2>log &
+	wait_until 60 has_steps cut $(($(jq .step cut/step_*/state.json) + 3))
+	kill -INT $!
+	status=0
+	wait $! || status=$?
+	assert_equal "$status" 130
+	train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --resume
+	expect_status 0
+	cmp whole/model.safetensors cut/model.safetensors
+	assert_equal "$(losses cut)" "$(losses whole)"
+	run ls -d cut/step_*
+	assert_failure	# the state of a finished run is not kept unless --save-every asked for it
+}
+
+@test "train: a finished run is not run again by --resume, and one without a state starts anew" {
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --resume
+	expect_status 0
+	expect_stderr_has "no training state, starting anew"
+	cp out/model.safetensors was
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --resume
+	expect_status 0
+	expect_stderr_has "finished already"
+	cmp was out/model.safetensors
+}
+
+@test "train: resuming with other data or settings is refused by name" {
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --save-every 2
+	expect_status 0
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --save-every 2 --resume --lr 1e-3
+	expect_status 2
+	expect_stderr_has "lr was 0.003, now is 0.001"
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --resume --seed 8
+	expect_status 2
+	expect_stderr_has "seed was 7, now is 8"
+	sed 's/cat/cow/' "$T/data.jsonl" >other.jsonl
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --resume --data other.jsonl
+	expect_status 2
+	expect_stderr_has "data was"
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 1
+	expect_status 2
+	expect_stderr_has "training state of a run at step 5" "--resume"
+}
+
+@test "train: a damaged state is refused" {
+	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 2>log &
+	wait_until 60 has_steps out 5
+	kill -9 $!
+	wait $! || true
+	state=$(ls -d out/step_*[0-9] | sort -t_ -k2n | tail -n 1)/state.bin
+	printf 'X' | dd of="$state" bs=1 seek=5000 conv=notrunc status=none
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 --resume
+	expect_status 2
+	expect_stderr_has "$state: damaged"
+	truncate -s 5000 "$state"
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 --resume
+	expect_status 2
+	expect_stderr_has "$state: cut short"
+}
+
+@test "train: accumulation changes nothing: 4 x 1, 1 x 4 and 2 x 2 have the same loss and gradient" {
+	for norm in token sample; do
+		for shape in "4 1" "1 4" "2 2"; do
+			set -- $shape
+			train "${tiny[@]}" --lr 3e-3 --seed 7 --threads 1 --max-steps 6 --loss-norm $norm --batch "$1" --accum "$2" --out "$norm-$1"
+			expect_status 0
+			jq '.grad_norm,.loss' "$norm-$1/log.jsonl" >"$norm-$1.txt"
+		done
+		close $norm-1.txt $norm-4.txt 1e-5
+		close $norm-2.txt $norm-4.txt 1e-5
+	done
+	run cmp -s token-4.txt sample-4.txt
+	assert_failure
+}
+
+@test "train: cut samples are counted, those with nothing to learn dropped, and none is left is an error" {
+	printf '%s\n' '{"text":"one two three four five six seven"}' '{"prompt":"a question that is long","response":"x"}' '{"text":"1"}' >d.jsonl
+	train "${tiny[@]}" "${short[@]}" --data d.jsonl --cutoff 4 --epochs 3 --out out
+	expect_status 0
+	expect_stderr_has "2 samples, 7 tokens, 5 supervised; 1 dropped, 2 cut at 4 tokens"
+	jq -e '.loss | isnormal' out/log.jsonl >log
+	sed -n 2p d.jsonl >none.jsonl
+	train "${tiny[@]}" "${short[@]}" --data none.jsonl --cutoff 4 --out none
+	expect_status 2
+	expect_stderr_has "none.jsonl: no sample with a supervised token (1 dropped)"
+	[ ! -e none ]
+}
+
+@test "train: a bad line is named by file and line and nothing is trained" {
+	printf '%s\n' '{"text":"a"}' '' '{"question":"a"}' >d.jsonl
+	train "${tiny[@]}" --data d.jsonl --out out
+	expect_status 2
+	expect_stderr_has "sa-train: d.jsonl:3: no known kind of record"
+	[ ! -e out ]
+	train "${tiny[@]}" --data nowhere.jsonl --out out
+	expect_status 2
+	expect_stderr_has "nowhere.jsonl: No such file"
+}
+
+@test "train: a model goes on from its own checkpoint, stored as bfloat16 and said so" {
+	train "${tiny[@]}" "${short[@]}" --out first --epochs 10 --dtype bf16
+	expect_status 0
+	assert_equal "$(jq -r .torch_dtype first/config.json)" bfloat16
+	below "$(stat -c %s first/model.safetensors)" 70000
+	train --model first --data "$T/data.jsonl" "${short[@]}" --out second --epochs 1 --lr 1e-4
+	expect_status 0
+	cmp first/config.json second/config.json
+	below "$(head -n 1 second/log.jsonl | jq .loss)" 3
+	assert_equal "$(stat -c %s first/model.safetensors)" "$(stat -c %s second/model.safetensors)"
+}
+
+@test "train: a checkpoint that is wrong is refused with the file or tensor named" {
+	train "${tiny[@]}" "${short[@]}" --out good --max-steps 1
+	train --model nowhere --data "$T/data.jsonl" --out out
+	expect_status 2
+	expect_stderr_has "nowhere/config.json"
+	cp -r good short && truncate -s 50000 short/model.safetensors
+	train --model short --data "$T/data.jsonl" --out out
+	expect_status 2
+	expect_stderr_has "short/model.safetensors"
+	cp -r good wide && jq '.intermediate_size = 96' good/config.json >wide/config.json
+	train --model wide --data "$T/data.jsonl" --out out
+	expect_status 2
+	expect_stderr_has "model.layers.0.mlp"
+	[ ! -e out ]
+}
+
+@test "train: a loss that is not finite stops the run, names the lines and saves nothing" {
+	train "${tiny[@]}" "${short[@]}" --out out --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --epochs 200 --eps 1e-30 --weight-decay 1000
+	expect_status 1
+	expect_stderr_has " is " "; lines " "data.jsonl; nothing was saved"
+	[ ! -e out/model.safetensors ]
+}
+
+@test "train: a full disk ends the run with 4 and leaves the earlier checkpoint whole" {
+	status=0
+	# Enough for the model's file but not for the state's.
+	(ulimit -f 200; exec sa-train "${tiny[@]}" "${short[@]}" --out full --max-steps 4 --save-every 2) 2>stderr || status=$?
+	stderr=$(cat stderr)
+	expect_status 4
+	expect_stderr_has "full/step_2.tmp/state.bin: File too large"
+	[ ! -e full/step_2 ]
+	[ ! -e full/step_2.tmp ]
+	# A run that had a checkpoint keeps it.
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 2>log &
+	wait_until 60 has_steps cut 3
+	kill -9 $!
+	wait $! || true
+	status=0
+	(ulimit -f 200; exec sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 --resume) 2>stderr || status=$?
+	expect_status 4
+	train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 --resume
+	expect_status 0
+}
+
+@test "train: two runs never write into one folder" {
+	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 500 2>log &
+	wait_until 60 has_steps out 1
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 500
+	expect_status 2
+	expect_stderr_has "another sa-train"
+	kill -9 $!
+	wait $! || true
+}
+
+@test "train: usage errors are one line and exit 2" {
+	for args in "--nonsense" "--data x" "--data x --out y" "--data x --out y --model z extra" "--data x --out y --model z --epochs 0" \
+		"--data x --out y --model z --batch 1.5" "--data x --out y --model z --schedule sine"; do
+		train $args
+		expect_status 2
+		assert_equal "$(wc -l <stderr)" 1
+	done
+	run sa-train --help
+	assert_success
+	assert_output --partial "--warmup-ratio"
+}
