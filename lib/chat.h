@@ -3,6 +3,7 @@
 #define SA_CHAT_H
 
 #include <jansson.h>
+#include <math.h>
 #include <stddef.h>
 
 #include "buf.h"
@@ -20,8 +21,9 @@ struct params {
 	long max_tokens;	/* <0: unset */
 	long long seed;		/* <0: unset */
 	const char *const *stop;	/* NULL-terminated; NULL: unset */
+	int logprobs;		/* completions only: most likely tokens reported at each place; 0: none */
 };
-#define PARAMS_UNSET { NAN, NAN, -1, -1, NULL }
+#define PARAMS_UNSET { NAN, NAN, -1, -1, NULL, 0 }
 
 /* {"model","messages",...} for /v1/chat/completions. Same arguments, same bytes. */
 int chat_body(struct buf *out, const char *model, const struct msg *m, size_t n, const struct params *p);

@@ -1,0 +1,338 @@
+/* chat.c - the OpenAI protocol as text: request bodies out, replies in. Pure. */
+
+#include "chat.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "num.h"
+
+/* ---- requests ---- */
+
+static int
+add_text(struct buf *out, const char *s)
+{
+	return buf_json(out, s, strlen(s));
+}
+
+static int
+add_num(struct buf *out, const char *name, double x)
+{
+	char text[NUM_TEXT];
+
+	return buf_addf(out, ",\"%s\":%s", name, num_text(text, x));
+}
+
+static int
+add_params(struct buf *out, const struct params *p)
+{
+	int bad = 0;
+
+	if (!isnan(p->temperature))
+		bad |= add_num(out, "temperature", p->temperature);
+	if (!isnan(p->top_p))
+		bad |= add_num(out, "top_p", p->top_p);
+	if (p->max_tokens >= 0)
+		bad |= buf_addf(out, ",\"max_tokens\":%ld", p->max_tokens);
+	if (p->seed >= 0)
+		bad |= buf_addf(out, ",\"seed\":%lld", p->seed);
+	for (size_t i = 0; p->stop && p->stop[i]; i++) {
+		bad |= buf_adds(out, i ? "," : ",\"stop\":[");
+		bad |= add_text(out, p->stop[i]);
+		if (!p->stop[i + 1])
+			bad |= buf_addc(out, ']');
+	}
+	return bad;
+}
+
+static int
+add_model(struct buf *out, const char *model)
+{
+	return buf_adds(out, "{\"model\":") | add_text(out, model);
+}
+
+int
+chat_body(struct buf *out, const char *model, const struct msg *m, size_t n, const struct params *p)
+{
+	int bad = add_model(out, model) | buf_adds(out, ",\"messages\":[");
+
+	for (size_t i = 0; i < n; i++) {
+		bad |= buf_adds(out, i ? ",{\"role\":" : "{\"role\":") | add_text(out, m[i].role);
+		bad |= buf_adds(out, ",\"content\":") | add_text(out, m[i].text) | buf_addc(out, '}');
+	}
+	bad |= buf_addc(out, ']') | add_params(out, p) | buf_addc(out, '}');
+	return bad ? -1 : 0;
+}
+
+int
+completion_body(struct buf *out, const char *model, const char *text, const struct params *p)
+{
+	int bad = add_model(out, model) | buf_adds(out, ",\"prompt\":") | add_text(out, text) | add_params(out, p);
+
+	if (p->logprobs > 0)
+		bad |= buf_addf(out, ",\"logprobs\":%d", p->logprobs);
+	return bad | buf_addc(out, '}') ? -1 : 0;
+}
+
+int
+echo_body(struct buf *out, const char *model, const char *text, int top)
+{
+	int bad = add_model(out, model) | buf_adds(out, ",\"prompt\":") | add_text(out, text);
+
+	/* max_tokens 1, not 0: some servers refuse 0; reply_nll() cuts the one generated token off. */
+	bad |= buf_addf(out, ",\"echo\":true,\"logprobs\":%d,\"max_tokens\":1,\"temperature\":0}", top);
+	return bad ? -1 : 0;
+}
+
+/* ---- replies ---- */
+
+static long
+usage(json_t *root, const char *name)
+{
+	json_t *v = json_object_get(json_object_get(root, "usage"), name);
+
+	return json_is_integer(v) ? (long)json_integer_value(v) : json_is_real(v) ? (long)json_real_value(v) : -1;
+}
+
+int
+reply_parse(struct reply *r, const char *body, size_t n, struct err *e)
+{
+	json_error_t je;
+	json_t *choice, *message;
+	char why[200];
+
+	memset(r, 0, sizeof *r);
+	r->root = json_loadb(body, n, 0, &je);
+	if (!r->root)
+		return err_set(e, "the reply is not JSON (%s)", je.text);
+	choice = json_array_get(json_object_get(r->root, "choices"), 0);
+	if (!json_is_object(choice)) {
+		reply_error(body, n, why, sizeof why);
+		reply_free(r);
+		return err_set(e, "the reply has no choices: %s", why);
+	}
+	message = json_object_get(choice, "message");
+	r->text = json_string_value(json_object_get(message ? message : choice, message ? "content" : "text"));
+	r->refusal = json_string_value(json_object_get(message, "refusal"));
+	r->finish = json_string_value(json_object_get(choice, "finish_reason"));
+	r->prompt_tokens = usage(r->root, "prompt_tokens");
+	r->completion_tokens = usage(r->root, "completion_tokens");
+	return 0;
+}
+
+void
+reply_free(struct reply *r)
+{
+	json_decref(r->root);
+	memset(r, 0, sizeof *r);
+}
+
+/* `s` as one printable line of less than `max` bytes, not cut inside a UTF-8 sequence. */
+static void
+one_line(const char *s, size_t n, char *out, size_t max)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < n && len + 1 < max; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c <= ' ' || c == 0x7f) {
+			if (len > 0 && out[len - 1] != ' ')
+				out[len++] = ' ';
+		} else {
+			out[len++] = (char)c;
+		}
+	}
+	if (len + 1 == max) {
+		while (len > 0 && ((unsigned char)out[len - 1] & 0xc0) == 0x80)
+			len--;
+		if (len > 0 && (unsigned char)out[len - 1] >= 0xc0)
+			len--;
+	}
+	while (len > 0 && out[len - 1] == ' ')
+		len--;
+	out[len] = 0;
+}
+
+/* {"error":{"message":...}} (OpenAI, vLLM), {"error":"..."}, {"message":...}, {"detail":"..."}; borrowed from root, NULL when none. */
+static const char *
+error_text(json_t *root)
+{
+	json_t *error = json_object_get(root, "error");
+	const char *s = json_string_value(json_object_get(error, "message"));
+
+	if (!s)
+		s = json_string_value(error);
+	if (!s)
+		s = json_string_value(json_object_get(root, "message"));
+	return s ? s : json_string_value(json_object_get(root, "detail"));
+}
+
+void
+reply_error(const char *body, size_t n, char *out, size_t max)
+{
+	json_t *root = json_loadb(body, n, 0, NULL);
+	const char *s = error_text(root);
+
+	if (s)
+		one_line(s, strlen(s), out, max);
+	else if (n > 0)
+		one_line(body, n, out, max < 121 ? max : 121);
+	else
+		one_line("(empty body)", 12, out, max);
+	json_decref(root);
+}
+
+void
+reply_error_code(const char *body, size_t n, char *out, size_t max)
+{
+	json_t *root = json_loadb(body, n, 0, NULL), *error = json_object_get(root, "error");
+	const char *s = json_string_value(json_object_get(error, "code"));
+
+	if (!s)
+		s = json_string_value(json_object_get(error, "type"));
+	one_line(s ? s : "", s ? strlen(s) : 0, out, max);
+	json_decref(root);
+}
+
+/* ---- log-probabilities ---- */
+
+static int
+add_logprob(struct nll *out, json_t *v)
+{
+	double x;
+
+	if (!json_is_number(v))
+		return -1;
+	x = json_number_value(v);
+	if (!isfinite(x) || x > 0)
+		return -1;
+	out->sum -= x;
+	out->tokens++;
+	return 0;
+}
+
+/* vLLM: [null, {"token id": {"logprob","rank","decoded_token"}, ...}, ...]; the prompt's own token is the first of its object. */
+static json_t *
+vllm_logprob(json_t *position)
+{
+	return json_object_get(json_object_iter_value(json_object_iter(position)), "logprob");
+}
+
+int
+reply_nll(const struct reply *r, struct nll *out)
+{
+	json_t *choice = json_array_get(json_object_get(r->root, "choices"), 0);
+	json_t *list = json_object_get(json_object_get(choice, "logprobs"), "token_logprobs");
+	json_t *vllm = json_object_get(choice, "prompt_logprobs");
+	size_t n;
+
+	*out = (struct nll){ 0 };
+	if (json_is_array(list)) {
+		n = json_array_size(list);
+		if (r->prompt_tokens < 1 || (size_t)r->prompt_tokens > n)
+			return -1;
+		for (size_t i = 1; i < (size_t)r->prompt_tokens; i++)
+			if (add_logprob(out, json_array_get(list, i)) < 0)
+				return -1;
+		return 0;
+	}
+	if (!json_is_array(vllm))
+		vllm = json_object_get(r->root, "prompt_logprobs");
+	if (!json_is_array(vllm) || json_array_size(vllm) == 0)
+		return -1;
+	for (size_t i = 1; i < json_array_size(vllm); i++)
+		if (add_logprob(out, vllm_logprob(json_array_get(vllm, i))) < 0)
+			return -1;
+	return 0;
+}
+
+int
+reply_top_logprob(const struct reply *r, long at, const char *token, double *out)
+{
+	json_t *choice = json_array_get(json_object_get(r->root, "choices"), 0);
+	json_t *list = json_object_get(json_object_get(choice, "logprobs"), "top_logprobs");
+	json_t *v = at < 0 ? NULL : json_object_get(json_array_get(list, (size_t)at), token);
+
+	if (!json_is_number(v))
+		return -1;
+	*out = json_number_value(v);
+	return 0;
+}
+
+/* ---- scores ---- */
+
+static const char *
+skip_space(const char *s)
+{
+	return s + strspn(s, " \t\r\n");
+}
+
+/* The inside of ```...``` (with or without a language), or the whole text. Malloc'd, without white space at its ends. */
+static char *
+unfence(const char *text)
+{
+	size_t n;
+
+	text = skip_space(text);
+	n = strlen(text);
+	while (n > 0 && strchr(" \t\r\n", text[n - 1]))
+		n--;
+	if (n >= 6 && strncmp(text, "```", 3) == 0 && strncmp(text + n - 3, "```", 3) == 0) {
+		const char *inside = text + 3;
+
+		n -= 6;
+		for (; n > 0 && strchr("abcdefghijklmnopqrstuvwxyz", *inside); inside++)
+			n--;
+		text = inside;
+	}
+	return xstrndup(text, n);
+}
+
+/* One number up to a delimiter; moves *s past it and the white space after. */
+static int
+one_score(const char **s, double *out, struct err *e)
+{
+	size_t n = strcspn(*s, ", \t\r\n]");
+	char text[40];
+
+	if (n == 0 || n >= sizeof text)
+		return err_set(e, "not a bare list of numbers");
+	memcpy(text, *s, n);
+	text[n] = 0;
+	if (num_real(text, 0, 1, out, NULL) < 0)
+		return err_set(e, "not a number between 0 and 1: %s", text);
+	*s = skip_space(*s + n);
+	return 0;
+}
+
+int
+chat_scores(const char *text, double *out, int want, struct err *e)
+{
+	char *copy = unfence(text);
+	const char *s = skip_space(copy);
+	bool list = *s == '[';
+	int rc = -1;
+
+	if (list)
+		s = skip_space(s + 1);
+	for (int i = 0; i < want; i++) {
+		if (i > 0 && *s++ != ',') {
+			err_set(e, "%d of %d scores", i, want);
+			goto out;
+		}
+		s = skip_space(s);
+		if (one_score(&s, &out[i], e) < 0)
+			goto out;
+	}
+	if (list && *s == ']')
+		s = skip_space(s + 1);
+	else if (list)
+		s = ",";
+	rc = *s ? err_set(e, "%s after %d scores", *s == ',' ? "more" : "text", want) : 0;
+out:
+	free(copy);
+	return rc;
+}
