@@ -25,6 +25,7 @@ NANO = nano-corpus nano-bpe
 LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
 MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
 SERVE = $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c))
+TRAIN = $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c))
 UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
 all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%)
@@ -38,7 +39,7 @@ $(FILTERS:%=$B/%): $B/%: $B/filters/%.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
-$B/sa-train: $B/trainer/sa-train.o $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c)) $B/libmodel.a $B/libsa.a
+$B/sa-train: $B/trainer/sa-train.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 $B/sa-eval: $B/trainer/sa-eval.o $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
@@ -54,9 +55,9 @@ $(addprefix $B/unit/,draw stop): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmod
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-# Unit programs of what is in no archive.
-$B/unit/data: $B/trainer/train/data.o $B/trainer/train/samples.o
-$B/unit/schedule: $B/trainer/train/schedule.o $B/trainer/train/order.o $B/trainer/train/optim.o
+$(addprefix $B/unit/,data schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
