@@ -19,6 +19,7 @@ struct http_target {
 	const char *base;		/* "https://host/v1" or "http://localhost/v1" with a socket */
 	const char *unix_path;	/* NULL, or the Unix socket to connect to */
 	const char *key;		/* NULL, or the bearer key; never logged */
+	const char *org, *project;	/* NULL, or the OpenAI-Organization and OpenAI-Project headers */
 	bool insecure;		/* do not verify TLS */
 };
 
@@ -41,5 +42,10 @@ void http_free(struct http *h);	/* nothing may be in flight; closes its handles 
 /* POST `body` (copied) to base + path, JSON both ways. timeout in seconds for this attempt. */
 struct http_req *http_post(struct http *h, const struct http_target *t, const char *path, const char *body, size_t n, double timeout, http_done *done, void *arg);
 void http_cancel(struct http_req *r);	/* `done` is called from the loop, later, with cancelled set */
+
+/* GET base + path and wait for the answer; for use where no loop runs. The body goes to *out, the HTTP status to *status (0: none).
+ * 0 when there was an answer of any status, else -1 with why. */
+struct buf;
+int http_get(const struct http_target *t, const char *path, double timeout, struct buf *out, long *status, struct err *e);
 
 #endif
