@@ -20,17 +20,12 @@
 #include "line.h"
 #include "opt.h"
 #include "pretok.h"
+#include "template.h"
 
 static const char *const specials[] = {
 	"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|pad|>",
 };
 #define SPECIALS (sizeof specials / sizeof *specials)
-
-/* Meta-Llama-3-8B-Instruct's. */
-static const char chat_template[] =
-	"{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] + "
-	"'<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
-	"{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
 /* Byte strings, each once, numbered in order of arrival. */
 struct table {
@@ -414,7 +409,7 @@ static json_t *
 config_json(void)
 {
 	return packed(json_pack("{ss ss ss ss ss sb}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", specials[0], "eos_token", "<|eot_id|>",
-		"pad_token", "<|pad|>", "chat_template", chat_template, "clean_up_tokenization_spaces", 0));
+		"pad_token", "<|pad|>", "chat_template", template_llama3_jinja, "clean_up_tokenization_spaces", 0));
 }
 
 static void

@@ -13,6 +13,9 @@
 
 enum template { TEMPLATE_LLAMA3, TEMPLATE_LLAMA32, TEMPLATE_LLAMAFACTORY };
 
+/* Meta-Llama-3-8B-Instruct's chat_template, verbatim; it is TEMPLATE_LLAMA3. */
+extern const char template_llama3_jinja[];
+
 int template_by_name(const char *name, enum template *out, struct err *e);
 const char *template_name(enum template t);
 int template_detect(const char *dir, enum template *out, struct err *e);
