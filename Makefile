@@ -65,7 +65,7 @@ $B/lib/taxonomy.o: filters/taxonomy.json
 $B/trainer/eval/%.o: $(wildcard trainer/eval/*.txt)
 
 # The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
-$B/trainer/ops/cpu/%.o: OPT += $(if $(SAN),,-O3)
+$B/trainer/ops/cpu/%.o: OPT += $(if $(SAN),,-O3 -fno-math-errno -fno-trapping-math)
 
 $B/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,0 +1,99 @@
+/* attend_rows.c - softmax(q k^T) v for one block of queries, over the tiles of gemm.h
+ *
+ * A block's scores against all earlier keys are held at once ([48, n], never [T, T]), so the softmax needs no rescaling and
+ * every sum runs over absolute key positions: the result of a row does not depend on which rows share its block. */
+#include "attend.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "vec.h"
+
+static size_t
+round_up(size_t n, size_t unit)
+{
+	return (n + unit - 1) / unit * unit;
+}
+
+size_t
+panels_floats(const struct tile *t, size_t n, int D)
+{
+	return round_up(n, t->width) * round_up(D, t->width);
+}
+
+void
+pack_keys(const struct tile *t, float *kt, const float *k, size_t stride, size_t n, int D)
+{
+	size_t w = t->width, j;
+
+	for (j = 0; j < n; j += w, kt += D * w)
+		pack_cols(kt, w, k + j * stride, stride, D, n - j < w ? n - j : w);
+}
+
+void
+pack_values(const struct tile *t, float *v, const float *from, size_t stride, size_t n, int D)
+{
+	int w = t->width, d;
+
+	for (d = 0; d < D; d += w, v += n * w)
+		pack_rows(v, w, from + d, stride, n, D - d < w ? D - d : w);
+}
+
+size_t
+scores_stride(size_t n)
+{
+	return round_up(n, TILE_MAX_WIDTH) + LANES;
+}
+
+void
+scores(const struct tile *t, float *s, size_t lds, const float *q, size_t ldq, const float *kt, int D, size_t rows, size_t n)
+{
+	size_t w = t->width, j;
+
+	for (j = 0; j < n; j += w)
+		t->run(s + j, lds, q, ldq, 1, kt + j * D, D, rows, w, false);
+}
+
+void
+times_panels(const struct tile *t, float *c, size_t ldc, struct mat a, const float *panels, size_t held, size_t n, int D, size_t rows, bool accum)
+{
+	int w = t->width, d;
+
+	for (d = 0; d < D; d += w, panels += held * w)
+		t->run(c + d, ldc, a.p, a.row, a.col, panels, n, rows, D - d < w ? D - d : w, accum);
+}
+
+/* s[0..n) becomes exp(scale s - max), what is past n up to `end` zero. Returns the sum. */
+CLONES static float
+softmax(float *s, size_t n, size_t end, float scale, float *max)
+{
+	*max = row_max(s, n) * scale;
+	memset(s + n, 0, (end - n) * sizeof *s);
+	return row_exp(s, scale, *max, n);
+}
+
+CLONES static void
+times(float *x, float by, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		x[i] *= by;
+}
+
+void
+attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t ldlse, const float *q, size_t ldq, size_t rows, size_t first, size_t step, float *s)
+{
+	size_t last = first + (rows - 1) * step + 1, lds = scores_stride(p->n), i;
+	float scale = 1 / sqrtf(p->D), max, sum[QUERIES];
+
+	scores(p->tile, s, lds, q, ldq, p->kt, p->D, rows, last);
+	for (i = 0; i < rows; i++) {
+		sum[i] = softmax(s + i * lds, first + i * step + 1, last, scale, &max);
+		if (lse)
+			lse[i * ldlse] = max + logf(sum[i]);
+	}
+	times_panels(p->tile, out, ldo, (struct mat){ s, lds, 1 }, p->v, p->n, last, p->D, rows, false);
+	for (i = 0; i < rows; i++)
+		times(out + i * ldo, 1 / sum[i], p->D);
+}

@@ -1,0 +1,130 @@
+/* tile.c - the register tile of a matrix product for each instruction set, and packing */
+#include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+#include "gemm.h"
+
+#ifdef __x86_64__
+
+#define NAME(x) avx512_##x
+#define TARGET __attribute__((target("avx512f")))
+#define V __m512
+#define WIDE 16
+#define ROWS 12
+#define SPLAT(p) _mm512_set1_ps(*(p))
+#define LOAD(p) _mm512_loadu_ps(p)
+#define STORE(p, v) _mm512_storeu_ps(p, v)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#include "tile.h"
+
+#define NAME(x) avx2_##x
+#define TARGET __attribute__((target("avx2,fma")))
+#define V __m256
+#define WIDE 8
+#define ROWS 6
+#define SPLAT(p) _mm256_set1_ps(*(p))
+#define LOAD(p) _mm256_loadu_ps(p)
+#define STORE(p, v) _mm256_storeu_ps(p, v)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#include "tile.h"
+
+static bool
+has_avx512(void)
+{
+	return __builtin_cpu_supports("avx512f");
+}
+
+static bool
+has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static const struct tile avx512 = { "avx512f", has_avx512, 32, avx512_run };
+static const struct tile avx2 = { "avx2", has_avx2, 16, avx2_run };
+
+#endif
+
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
+
+#define NAME(x) base_##x
+#define TARGET
+#define V v4
+#define WIDE 4
+#define ROWS 6
+#define SPLAT(p) ((v4){ *(p), *(p), *(p), *(p) })
+#define LOAD(p) ((v4)*(const v4u *)(p))
+#define STORE(p, v) (*(v4u *)(p) = (v))
+#define FMA(a, b, c) ((a) * (b) + (c))
+#include "tile.h"
+
+static bool
+always(void)
+{
+	return true;
+}
+
+static const struct tile base = { "base", always, 8, base_run };
+
+const struct tile *const tiles[] = {
+#ifdef __x86_64__
+	&avx512, &avx2,
+#endif
+	&base, NULL,
+};
+
+const struct tile *
+tile_best(void)
+{
+	int i = 0;
+
+	while (!tiles[i]->usable())
+		i++;
+	return tiles[i];
+}
+
+void
+pack_rows(float *panel, int width, const float *b, size_t ld, size_t k, size_t cols)
+{
+	size_t i;
+
+	for (i = 0; i < k; i++, panel += width, b += ld) {
+		memcpy(panel, b, cols * sizeof *b);
+		if (cols < (size_t)width)
+			memset(panel + cols, 0, (width - cols) * sizeof *panel);
+	}
+}
+
+/* Four columns, four elements of each: a 4 x 4 transpose in registers. */
+static inline void
+turn4(float *panel, int width, const float *b, size_t ld)
+{
+	typedef int i4 __attribute__((vector_size(16)));
+	v4 a0 = *(const v4u *)b, a1 = *(const v4u *)(b + ld), a2 = *(const v4u *)(b + 2 * ld), a3 = *(const v4u *)(b + 3 * ld);
+	v4 lo01 = __builtin_shuffle(a0, a1, (i4){ 0, 4, 1, 5 }), hi01 = __builtin_shuffle(a0, a1, (i4){ 2, 6, 3, 7 });
+	v4 lo23 = __builtin_shuffle(a2, a3, (i4){ 0, 4, 1, 5 }), hi23 = __builtin_shuffle(a2, a3, (i4){ 2, 6, 3, 7 });
+
+	*(v4u *)panel = __builtin_shuffle(lo01, lo23, (i4){ 0, 1, 4, 5 });
+	*(v4u *)(panel + width) = __builtin_shuffle(lo01, lo23, (i4){ 2, 3, 6, 7 });
+	*(v4u *)(panel + 2 * width) = __builtin_shuffle(hi01, hi23, (i4){ 0, 1, 4, 5 });
+	*(v4u *)(panel + 3 * width) = __builtin_shuffle(hi01, hi23, (i4){ 2, 3, 6, 7 });
+}
+
+void
+pack_cols(float *panel, int width, const float *b, size_t ld, size_t k, size_t cols)
+{
+	size_t i, j;
+
+	for (j = 0; j + 4 <= cols; j += 4) {
+		for (i = 0; i + 4 <= k; i += 4)
+			turn4(panel + i * width + j, width, b + j * ld + i, ld);
+		for (; i < k; i++)
+			memcpy(panel + i * width + j, (float[]){ b[j * ld + i], b[(j + 1) * ld + i], b[(j + 2) * ld + i], b[(j + 3) * ld + i] }, 4 * sizeof *b);
+	}
+	for (; j < (size_t)width; j++)
+		for (i = 0; i < k; i++)
+			panel[i * width + j] = j < cols ? b[j * ld + i] : 0;
+}
