@@ -47,15 +47,18 @@ close() {
 		assert_equal "$(jq -c ".$f" out/log.jsonl)" "$(jq -c ".$f" "$T/curve.jsonl")"
 	done
 	jq .lr out/log.jsonl >got && jq .lr "$T/curve.jsonl" >want && close got want 1e-12
-	jq .loss out/log.jsonl >got && jq .loss "$T/curve.jsonl" >want && close got want 1e-4
-	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/curve.jsonl" >want && close got want 1e-3
+	jq .loss out/log.jsonl >got && jq .loss "$T/curve.jsonl" >want && close got want 1e-5
+	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/curve.jsonl" >want && close got want 1e-4
 }
 
-@test "train: the same seed gives the same bits, another seed does not" {
-	for out in a b; do train "${tiny[@]}" "${short[@]}" --out $out --epochs 2; expect_status 0; done
+@test "train: the same seed gives the same bits, also on two threads; another seed does not" {
+	for out in a b; do
+		train "${tiny[@]}" "${short[@]}" --out $out --epochs 2 --threads 2
+		expect_status 0
+	done
 	cmp a/model.safetensors b/model.safetensors
 	assert_equal "$(losses a)" "$(losses b)"
-	train "${tiny[@]}" "${short[@]}" --out c --epochs 2 --seed 8
+	train "${tiny[@]}" "${short[@]}" --out c --epochs 2 --seed 8 --threads 2
 	run cmp -s a/model.safetensors c/model.safetensors
 	assert_failure
 }
