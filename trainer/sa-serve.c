@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,18 +128,30 @@ place_close(struct place *p)
 		leases_close(p->leases);
 }
 
-/* Every thread inherits the mask: signals reach only the descriptor. A client that hung up is no reason to die. */
-static int
+static int signal_event = -1;	/* eventfd: how many signals came */
+
+static void
+on_signal(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	eventfd_write(signal_event, 1);
+	errno = saved;
+}
+
+/* A handler and not a mask: libraries start threads of their own before main(), and those would take the signal. A client that hung up is no
+ * reason to die. */
+static void
 signals(void)
 {
-	sigset_t set;
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 
+	signal_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* A connection is a descriptor, and the usual soft limit is 1,024. */
@@ -156,19 +167,19 @@ raise_limit(void)
 }
 
 static bool
-signalled(int sig)
+signalled(void)
 {
-	struct signalfd_siginfo si;
+	eventfd_t n;
 
-	return read(sig, &si, sizeof si) == sizeof si;
+	return eventfd_read(signal_event, &n) == 0;
 }
 
 /* Until a signal, the last lease's end or a checkpoint that does not load. True: the engine has loaded. */
 static bool
-serve(struct server *s, struct place *p, struct loading *l, int sig)
+serve(struct server *s, struct place *p, struct loading *l)
 {
 	struct pollfd fd[] = {
-		{ .fd = sig, .events = POLLIN },
+		{ .fd = signal_event, .events = POLLIN },
 		{ .fd = server_hangup_fd(s), .events = POLLIN },
 		{ .fd = l->event, .events = POLLIN },
 		{ .fd = p->leases ? leases_fd(p->leases) : -1, .events = POLLIN },
@@ -177,7 +188,7 @@ serve(struct server *s, struct place *p, struct loading *l, int sig)
 
 	for (;;) {
 		poll(fd, sizeof fd / sizeof *fd, p->leases ? leases_wait(p->leases) : -1);
-		if (signalled(sig))
+		if (signalled())
 			return loaded;
 		server_hangups(s);
 		if (!loaded && fd[2].revents) {
@@ -194,13 +205,13 @@ serve(struct server *s, struct place *p, struct loading *l, int sig)
 
 /* What is active may end, for a while; a second signal ends the wait. */
 static void
-drain(struct server *s, int sig)
+drain(struct server *s)
 {
-	struct pollfd fd = { .fd = sig, .events = POLLIN };
+	struct pollfd fd = { .fd = signal_event, .events = POLLIN };
 
 	server_drain(s);
 	for (int ms = 0; ms < DRAIN_MS && server_busy(s) > 0; ms += 10)
-		if (poll(&fd, 1, 10) > 0 && signalled(sig))
+		if (poll(&fd, 1, 10) > 0 && signalled())
 			return;
 }
 
@@ -215,7 +226,6 @@ main(int argc, char **argv)
 	struct server *server;
 	struct err e;
 	char *name;
-	int sig;
 
 	prog_init(argv[0]);
 	if (opt_parse(argc, argv, &usage) != 1)
@@ -228,20 +238,20 @@ main(int argc, char **argv)
 	engine_opts.max_active = max_active;
 	engine_opts.max_context = max_context;
 	raise_limit();
-	sig = signals();
+	signals();
 	place_open(&place);
 	engine = engine_start(&engine_opts, on_loaded, &loading);
 	server = server_start(place.fd, engine, engine_opts.name, &e);
 	if (!server)
 		die(STATUS_IO, "%s", e.msg);
-	if (!serve(server, &place, &loading, sig)) {
+	if (!serve(server, &place, &loading)) {
 		if (loading.why[0])
 			warn("%s", loading.why);
 		place_close(&place);
 		_exit(loading.why[0] ? STATUS_USAGE : STATUS_OK);	/* the engine's thread may still be reading the checkpoint */
 	}
 	place_close(&place);	/* first: by the end of it all, somebody else may have a socket there */
-	drain(server, sig);
+	drain(server);
 	engine_stop(engine);
 	server_stop(server);
 	engine_free(engine);
