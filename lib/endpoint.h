@@ -19,10 +19,17 @@ struct endpoint {
 	char *model;		/* as asked for (-m, SA_MODEL) or, for local:, the checkpoint's name; NULL: asked of /v1/models before the first request */
 	int lease;		/* descriptor that keeps a local server alive, or -1 */
 	char *text;		/* what the user wrote, for messages */
+	enum exit_status status;	/* after a failure: STATUS_USAGE (nothing given, a wrong directory) or STATUS_ENDPOINT (it does not answer) */
+	bool refused;		/* the failure was a 401 or 403 */
+	char *base, *path, *key, *org, *project;	/* what target points into */
 };
 
-/* `spec` or, when NULL, SA_ENDPOINT, OPENAI_BASE_URL. Starts the local server where needed and waits for it (blocking; up to two
- * minutes). 0, or -1 with a message that says what to do. */
+/* What can be known without connecting: the form of `spec`, a checkpoint in DIR. 0, or -1 with why. */
+int endpoint_check(const char *spec, struct err *e);
+
+/* `spec` or, when NULL, SA_ENDPOINT, OPENAI_BASE_URL. The caller clears *ep and may set target.key (copied; NULL: from OPENAI_API_KEY) and
+ * target.insecure. Starts the local server where needed and waits for it (blocking, up to two minutes for the process, then as long as it
+ * takes to load). 0, or -1 with a message that says what to do and ep->status; nothing is then left to close. */
 int endpoint_open(struct endpoint *ep, const char *spec, const char *model, struct err *e);
 void endpoint_close(struct endpoint *ep);
 

@@ -1,0 +1,533 @@
+/* filter.c - the record loop: lines in, conversations about records, lines out in order
+ *
+ * Everything happens in loop_pump(), which each event ends with: read while the window has room, send what is ready, write what is finished
+ * at the head of the window, and see whether the run is over. What happens to a question in between is in ask.c. */
+
+#include "filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+#define WINDOW_RECORDS 256		/* at least; and four for each of -j, so that one slow reply does not idle the others */
+#define WINDOW_BYTES ((size_t)64 << 20)
+#define PUMP_RECORDS 4096		/* read in one turn at most, so that transfers get their turn */
+#define TICK_MS 200			/* the progress line, and whether somebody still reads our output */
+
+struct loop *loop;
+
+/* ---- diagnostics and failures ---- */
+
+static void __attribute__((format(printf, 1, 2)))
+note(const char *fmt, ...)
+{
+	va_list ap;
+
+	progress_clear();
+	va_start(ap, fmt);
+	vwarn(fmt, ap);
+	va_end(ap);
+}
+
+/* One line for each bad line of the input; of the other classes the first is told, the rest are in the sums at the end. */
+static void
+say_failure(size_t at, enum rec_class c, const char *message)
+{
+	const char *source = loop->run->next ? "record " : "stdin:";
+
+	loop->stats.failed++;
+	loop->stats.by_class[c]++;
+	if (c != BAD_RECORD && loop->said[c])
+		return;
+	loop->said[c] = true;
+	if (c == BAD_RECORD)
+		note("%s%zu: %s", source, at, message);
+	else
+		note("%s%zu: %s: %s", source, at, rec_class_name(c), message);
+}
+
+void
+loop_fail(struct asks *q, enum rec_class c, const char *message, long attempts, int http)
+{
+	if (q->failed)
+		return;
+	q->failed = true;
+	rec_fail(q->rec, loop->f->name, c, message, (int)attempts, http);
+	say_failure(q->at, c, message);
+}
+
+int
+fail(struct rec *r, enum rec_class c, const char *fmt, ...)
+{
+	struct asks *q = loop->current;
+	char message[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof message, fmt, ap);
+	va_end(ap);
+	if (r)
+		loop_fail(q, c, message, q->attempts, 0);
+	return DONE;
+}
+
+void
+loop_break(enum exit_status status, const char *fmt, ...)
+{
+	va_list ap;
+
+	progress_clear();
+	va_start(ap, fmt);
+	vwarn(fmt, ap);
+	va_end(ap);
+	if (loop->status == STATUS_OK)
+		loop->status = status;
+	loop->over = true;
+	uv_stop(&loop->uv);
+}
+
+/* ---- records ---- */
+
+static char *
+record_line(struct rec *r, size_t *n)
+{
+	struct buf b = BUF_INIT(SIZE_MAX / 2);
+
+	rec_write(r, &b);
+	*n = b.n;
+	return buf_take(&b);
+}
+
+void
+loop_finished(struct asks *q)
+{
+	char *line = NULL;
+	size_t n = 0;
+
+	if (q->failed && loop->f->selects)
+		loop->stats.dropped++;
+	else if (q->taken && !q->failed)
+		loop->stats.taken++;
+	else
+		line = record_line(q->rec, &n);
+	window_finish(loop->window, q->place, line, n);
+	LIST_REMOVE(q, link);
+	rec_free(q->rec);
+	free(q);
+}
+
+static void
+bad_line(const struct input *i, const char *why)
+{
+	struct buf b = BUF_INIT(SIZE_MAX / 2);
+	size_t place = window_enter(loop->window, i->n);
+
+	say_failure(i->at, BAD_RECORD, why);
+	if (loop->f->selects) {
+		loop->stats.dropped++;
+		window_finish(loop->window, place, NULL, 0);
+		return;
+	}
+	rec_wrap(i->text, i->n, loop->f->name, why, &b);
+	size_t n = b.n;
+	window_finish(loop->window, place, buf_take(&b), n);
+}
+
+/* Ask about it; what needs no answer is finished at once. */
+static void
+converse(struct rec *r, const struct input *i)
+{
+	struct asks *q = xmalloc(sizeof *q);
+
+	asks_init(q, r, i->at, window_enter(loop->window, i->n));
+	LIST_INSERT_HEAD(&loop->talks, q, link);
+	loop->current = q;
+	q->taken = loop->f->ask(r, q) == TAKEN;
+	loop->current = NULL;
+	if (!q->failed && !q->taken && TAILQ_EMPTY(&q->list))
+		loop->stats.passed++;
+	asks_go_on(q);
+}
+
+static void
+record_in(const struct input *i)
+{
+	const char *stage;
+	struct rec *r;
+	struct err e;
+
+	loop->stats.in++;
+	if (i->too_long) {
+		bad_line(i, "the line is longer than 16 MiB");
+		return;
+	}
+	r = rec_parse(i->text, i->n, &e);
+	if (!r) {
+		bad_line(i, e.msg);
+		return;
+	}
+	stage = loop->f->selects ? NULL : rec_failed_by(r);
+	if (stage && strcmp(stage, loop->f->name) != 0) {
+		size_t n, place = window_enter(loop->window, i->n);
+		char *line = record_line(r, &n);
+
+		loop->stats.passed++;
+		window_finish(loop->window, place, line, n);
+		rec_free(r);
+		return;
+	}
+	if (stage)
+		rec_del(r, "sa_error");
+	converse(r, i);
+}
+
+/* Read while there is room. True when it stopped only because there was none. */
+static bool
+admit(int *left)
+{
+	struct input *i;
+	struct err e;
+
+	for (; !loop->input_over; (*left)--) {
+		if (window_full(loop->window) || *left <= 0)
+			return true;
+		switch (intake_take(loop->in, &i, &e)) {
+		case INTAKE_LINE:
+			record_in(i);
+			free(i);
+			break;
+		case INTAKE_WAIT:
+			return false;
+		case INTAKE_ERROR:
+			note("%s", e.msg);
+			loop->status = STATUS_IO;
+			loop->muted = true;	/* the stream is not whole: nothing is concluded from it */
+			/* fall through */
+		case INTAKE_END:
+			loop->input_over = true;
+		}
+	}
+	return false;
+}
+
+/* ---- the end ---- */
+
+void
+emit(const char *line, size_t n)
+{
+	struct buf b = BUF_INIT(SIZE_MAX / 2);
+
+	if (loop->muted)
+		return;
+	buf_add(&b, line, n);
+	buf_addc(&b, '\n');
+	output_line(loop->out, b.p, b.n);
+	buf_free(&b);
+	loop->stats.made++;
+}
+
+/* All records are written. True when the end phase is through as well. */
+static bool
+conclude(void)
+{
+	if (!loop->ending) {
+		loop->ending = true;
+		if (loop->f->end && !loop->muted) {
+			loop->current = &loop->end;
+			loop->f->end(&loop->end);
+			loop->current = NULL;
+			asks_start();
+		}
+	}
+	return TAILQ_EMPTY(&loop->end.list);
+}
+
+static void
+write_out(void)
+{
+	int error = output_flush(loop->out);
+
+	if (!error && loop->run->write == NULL && output_gone(loop->out))
+		error = EPIPE;
+	if (!error || loop->over)
+		return;
+	loop->output_error = error;
+	loop->over = true;
+	uv_stop(&loop->uv);
+}
+
+void
+loop_pump(void)
+{
+	int left = PUMP_RECORDS;
+	bool more;
+
+	if (loop->over)
+		return;
+	do {
+		more = admit(&left);
+		asks_start();
+		loop->stats.out += (long long)window_write(loop->window, loop->out);
+	} while (more && left > 0 && !window_full(loop->window) && !loop->over);
+	write_out();
+	if (loop->over)
+		return;
+	if (more && !window_full(loop->window))
+		uv_async_send(&loop->wake);
+	if (!loop->input_over || !window_empty(loop->window) || !conclude())
+		return;
+	loop->over = true;
+	uv_stop(&loop->uv);
+}
+
+/* ---- signals ---- */
+
+static atomic_int caught;	/* the first signal */
+static uv_async_t *_Atomic signal_wake;
+
+/* The first one is the loop's to handle; the second ends the process when this returns. */
+static void
+on_signal(int sig)
+{
+	int none = 0;
+	uv_async_t *wake = signal_wake;
+
+	if (!wake || !atomic_compare_exchange_strong(&caught, &none, sig)) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
+	uv_async_send(wake);
+}
+
+struct handlers {
+	struct sigaction interrupt, terminate, pipe;
+};
+
+/* SIGPIPE is ignored for the sockets' sake; an output that nobody reads is seen by EPIPE. What was ignored before us (nohup, a shell's
+ * background job) stays so. No SA_RESTART: a blocking write comes back and goes on. */
+static void
+signals_take(struct handlers *old)
+{
+	struct sigaction handle = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+
+	caught = 0;
+	signal_wake = &loop->wake;
+	sigaction(SIGPIPE, &ignore, &old->pipe);
+	sigaction(SIGINT, &handle, &old->interrupt);
+	sigaction(SIGTERM, &handle, &old->terminate);
+	if (old->interrupt.sa_handler == SIG_IGN)
+		sigaction(SIGINT, &old->interrupt, NULL);
+	if (old->terminate.sa_handler == SIG_IGN)
+		sigaction(SIGTERM, &old->terminate, NULL);
+}
+
+static void
+signals_give_back(const struct handlers *old)
+{
+	signal_wake = NULL;
+	sigaction(SIGINT, &old->interrupt, NULL);
+	sigaction(SIGTERM, &old->terminate, NULL);
+	sigaction(SIGPIPE, &old->pipe, NULL);
+}
+
+static _Noreturn void
+die_by(int sig)
+{
+	sigset_t set;
+
+	signal(sig, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	_exit(128 + sig);
+}
+
+/* ---- the loop ---- */
+
+static void
+on_wake(uv_async_t *wake)
+{
+	(void)wake;
+	if (caught && !loop->over) {
+		loop->over = true;
+		uv_stop(&loop->uv);
+		return;
+	}
+	asks_opened();
+	loop_pump();
+}
+
+static void
+on_tick(uv_timer_t *timer)
+{
+	(void)timer;
+	if (loop->progress)
+		progress_show(&loop->stats, loop->in_flight);
+	if (!loop->over)
+		write_out();
+}
+
+/* A descriptor 0-2 that is closed would become some other file of ours; a read or write of it then still fails as it should. */
+static void
+hold_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+static void
+loop_init(struct loop *l, const struct filter *f, const struct run *r)
+{
+	size_t records = 4 * (size_t)r->jobs;
+
+	*l = (struct loop){ .f = f, .run = r };
+	stats_start(&l->stats);
+	TAILQ_INIT(&l->ready);
+	TAILQ_INIT(&l->waiting);
+	LIST_INIT(&l->talks);
+	asks_init(&l->end, NULL, 0, 0);
+	l->window = window_new(records > WINDOW_RECORDS ? records : WINDOW_RECORDS, WINDOW_BYTES);
+	l->out = output_new(r->write, r->arg);
+	l->progress = progress_wanted();
+}
+
+static void
+loop_start(struct loop *l)
+{
+	if (uv_loop_init(&l->uv) < 0)
+		die(STATUS_IO, "cannot start the event loop");
+	uv_async_init(&l->uv, &l->wake, on_wake);
+	uv_timer_init(&l->uv, &l->retry);
+	uv_timer_init(&l->uv, &l->tick);
+	uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
+	l->in = intake_start(l->run->next, l->run->arg, &l->wake);
+}
+
+/* Cancel what is in flight and close everything; `wake` last, since a signal may still come. */
+static void
+loop_close(struct loop *l)
+{
+	l->over = true;
+	l->stats.blank = (long long)intake_blank(l->in);
+	intake_stop(l->in);
+	if (l->opener)
+		opener_stop(l->opener);
+	asks_cancel();
+	while (l->in_flight > 0)
+		uv_run(&l->uv, UV_RUN_ONCE);
+	if (l->http)
+		http_free(l->http);
+	if (l->open)
+		endpoint_close(&l->ep);
+	uv_close((uv_handle_t *)&l->retry, NULL);
+	uv_close((uv_handle_t *)&l->tick, NULL);
+	uv_close((uv_handle_t *)&l->wake, NULL);
+	uv_run(&l->uv, UV_RUN_DEFAULT);
+	uv_loop_close(&l->uv);
+}
+
+/* ---- a run ---- */
+
+/* Every line read must have come out, or been kept or dropped by the filter. */
+static void
+check_balance(struct loop *l)
+{
+	struct stats *s = &l->stats;
+
+	if (s->in == s->out + s->taken + s->dropped)
+		return;
+	note("%lld records were read, but %lld written, %lld kept and %lld dropped", s->in, s->out, s->taken, s->dropped);
+	l->status = STATUS_IO;
+}
+
+static void
+write_stats(struct loop *l, FILE *to)
+{
+	json_t *o = stats_json(&l->stats, l->f->name);
+
+	l->muted = l->muted || caught || l->output_error || l->status == STATUS_USAGE;
+	if (l->f->finish)
+		l->f->finish(o);
+	json_object_set_new(o, "made", json_integer(l->stats.made));
+	if (to && (json_dumpf(o, to, JSON_COMPACT) < 0 || fputc('\n', to) == EOF || fclose(to) == EOF)) {
+		note("cannot write %s: %s", l->run->stats, strerror(errno));
+		l->status = STATUS_IO;
+	}
+	json_decref(o);
+}
+
+static enum exit_status
+judge(struct loop *l)
+{
+	char sums[300];
+
+	if (l->output_error)
+		note("cannot write the output: %s", strerror(l->output_error));
+	if (l->stats.failed > 0 && l->status != STATUS_USAGE) {
+		stats_failures(&l->stats, sums, sizeof sums);
+		note("%s", sums);
+	}
+	if (l->output_error)
+		return STATUS_IO;
+	if (l->status != STATUS_OK)
+		return l->status;
+	if (l->dead) {
+		note("the endpoint is unusable: %s", l->dead_why.msg);
+		return STATUS_ENDPOINT;
+	}
+	return l->stats.failed > 0 || l->end_failed ? STATUS_FAILED : STATUS_OK;
+}
+
+int
+filter_run(const struct filter *f, const struct run *r)
+{
+	FILE *stats = r->stats ? fopen(r->stats, "we") : NULL;
+	enum exit_status status;
+	struct handlers old;
+	struct loop l;
+	char *key;
+
+	if (r->stats && !stats)
+		die(STATUS_USAGE, "%s: %s", r->stats, strerror(errno));
+	hold_standard_descriptors();
+	key = key_load(r);
+	loop_init(&l, f, r);
+	l.key = key;
+	loop = &l;
+	if (f->begin)
+		f->begin();
+	loop_start(&l);
+	signals_take(&old);
+	uv_run(&l.uv, UV_RUN_DEFAULT);
+	loop_close(&l);
+	if (!caught && !l.output_error && l.status != STATUS_USAGE)
+		check_balance(&l);
+	progress_clear();
+	write_stats(&l, stats);
+	l.stats.out += (long long)window_write(l.window, l.out);
+	if (!l.output_error)
+		l.output_error = output_flush(l.out);
+	signals_give_back(&old);
+	if (caught)
+		die_by(caught);
+	if (l.output_error == EPIPE)
+		die_by(SIGPIPE);
+	status = judge(&l);
+	window_free(l.window);
+	output_free(l.out);
+	free(key);
+	loop = NULL;
+	return (int)status;
+}
