@@ -1,0 +1,302 @@
+/* Chat templates: ids equal to transformers' (goldens/make_template.py), special-token text that stays text, recognition. */
+#include "template.h"
+
+#include <jansson.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "t.h"
+
+#define GOLDEN "tests/goldens/template"
+#define MAX_MESSAGES 8
+
+static struct tok *tok;
+static char dir[] = "/tmp/sa-template-XXXXXX";
+
+static const char *
+text_of(const json_t *o, const char *name)
+{
+	return json_string_value(json_object_get(o, name));
+}
+
+static size_t
+messages_of(const json_t *c, struct msg *m)
+{
+	const json_t *list = json_object_get(c, "messages"), *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		m[i] = (struct msg){ text_of(v, "role"), text_of(v, "content") };
+	return json_array_size(list);
+}
+
+/* Call `check` with every case and what template_ids() makes of it. */
+static void
+each_case(void (*check)(const json_t *c, enum template which, const struct ids *ids, const struct ids *mark))
+{
+	FILE *f = fopen(GOLDEN "/cases.jsonl", "r");
+	int n = 0;
+	json_t *c;
+
+	if (!CHECK(f))
+		return;
+	for (; (c = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)); n++) {
+		struct render r = { .add_generation = json_is_true(json_object_get(c, "generation")), .date = text_of(c, "date") };
+		struct ids ids = { 0 }, mark = { 0 };
+		struct msg m[MAX_MESSAGES];
+		enum template which;
+		struct err e;
+		int bad = t_bad;
+
+		if (CHECK(template_by_name(text_of(c, "template"), &which, &e) == 0) &&
+			CHECK(template_ids(tok, which, m, messages_of(c, m), &r, &ids, &mark, &e) == 0))
+			check(c, which, &ids, &mark);
+		if (t_bad > bad)
+			printf("#   case %d: %s\n", n + 1, text_of(c, "rendered"));
+		ids_free(&ids);
+		ids_free(&mark);
+		json_decref(c);
+	}
+	fclose(f);
+	CHECK_INT(n, 120);
+}
+
+static void
+check_ids(const json_t *c, enum template which, const struct ids *ids, const struct ids *mark)
+{
+	const json_t *want = json_object_get(c, "ids");
+	const char *marks = text_of(c, "mark");
+	int same = ids->n == json_array_size(want) && mark->n == ids->n;
+
+	(void)which;
+	if (!want)
+		return;
+	for (size_t i = 0; same && i < ids->n; i++)
+		same = ids->v[i] == json_integer_value(json_array_get(want, i)) && mark->v[i] == marks[i] - '0';
+	CHECK(same);
+}
+
+static void
+ids_and_marks_are_those_of_the_reference(void)
+{
+	each_case(check_ids);
+}
+
+static void
+check_rendered(const json_t *c, enum template which, const struct ids *ids, const struct ids *mark)
+{
+	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+	struct msg m[MAX_MESSAGES];
+	size_t n = messages_of(c, m), special = 0;
+	bool block = which == TEMPLATE_LLAMA32 && strcmp(m[0].role, "system") != 0;
+
+	(void)mark;
+	for (size_t i = 0; i < ids->n; i++) {
+		size_t len;
+		const char *p = tok_bytes(tok, ids->v[i], &len);
+
+		buf_add(&b, p, len);
+		special += tok_is_special(tok, ids->v[i]);
+	}
+	CHECK_STR(b.p, text_of(c, "rendered"));
+	CHECK_INT(special, 1 + 3 * (n + block) + 2 * json_is_true(json_object_get(c, "generation")));
+	buf_free(&b);
+}
+
+static void
+a_message_cannot_forge_a_turn(void)
+{
+	each_case(check_rendered);
+}
+
+static void
+the_date_is_todays_unless_given(void)
+{
+	struct msg m = { "user", "Hi" };
+	struct ids given = { 0 }, today = { 0 };
+	char before[32], after[32];
+	time_t now = time(NULL);
+	struct err e;
+
+	do {	/* midnight may pass between the two */
+		strftime(before, sizeof before, "%d %b %Y", localtime(&now));
+		today.n = given.n = 0;
+		CHECK(template_ids(tok, TEMPLATE_LLAMA32, &m, 1, &(struct render){ 0 }, &today, NULL, &e) == 0);
+		CHECK(template_ids(tok, TEMPLATE_LLAMA32, &m, 1, &(struct render){ .date = before }, &given, NULL, &e) == 0);
+		now = time(NULL);
+		strftime(after, sizeof after, "%d %b %Y", localtime(&now));
+	} while (strcmp(before, after) != 0);
+	CHECK_BYTES((char *)today.v, today.n * sizeof(int), (char *)given.v, given.n * sizeof(int));
+	ids_free(&given);
+	ids_free(&today);
+}
+
+static void
+what_cannot_be_rendered_is_refused(void)
+{
+	struct msg m[] = { { "user", "a" }, { "wizard", "b" } };
+	struct ids ids = { 0 };
+	struct err e;
+
+	CHECK(template_ids(tok, TEMPLATE_LLAMA3, m, 2, &(struct render){ 0 }, &ids, NULL, &e) < 0);
+	CHECK_STR(e.msg, "messages[1]: unknown role \"wizard\" (known: system, user, assistant)");
+	CHECK(template_ids(tok, TEMPLATE_LLAMA3, m, 0, &(struct render){ 0 }, &ids, NULL, &e) < 0);
+	CHECK_STR(e.msg, "no messages");
+	CHECK_INT(ids.n, 0);
+	ids_free(&ids);
+}
+
+static void
+a_vocabulary_without_the_templates_tokens_is_refused(void)
+{
+	json_t *root = json_load_file("tests/goldens/tokenizer/tokenizer.json", 0, NULL);
+	char path[sizeof dir + 32];
+	struct ids ids = { 0 };
+	struct tok *t;
+	struct err e;
+
+	json_object_set_new(json_array_get(json_object_get(root, "added_tokens"), 4), "content", json_string("<|im_end|>"));
+	snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+	json_dump_file(root, path, 0);
+	t = tok_load(dir, &e);
+	if (CHECK(t)) {
+		CHECK(template_ids(t, TEMPLATE_LLAMA3, &(struct msg){ "user", "a" }, 1, &(struct render){ 0 }, &ids, NULL, &e) < 0);
+		CHECK_STR(e.msg, "the vocabulary has no token <|eot_id|>, which chat template llama3 needs");
+	}
+	tok_free(t);
+	json_decref(root);
+	unlink(path);
+}
+
+static void
+templates_have_names(void)
+{
+	enum template which;
+	struct err e;
+
+	CHECK(template_by_name("llamafactory", &which, &e) == 0);
+	CHECK_INT(which, TEMPLATE_LLAMAFACTORY);
+	CHECK_STR(template_name(TEMPLATE_LLAMA32), "llama3.2");
+	CHECK(template_by_name("chatml", &which, &e) < 0);
+	CHECK_STR(e.msg, "unknown chat template \"chatml\" (known: llama3, llama3.2, llamafactory)");
+}
+
+static void
+the_models_own_templates_are_recognised(void)
+{
+	enum template which;
+	struct err e;
+
+	CHECK(template_detect(GOLDEN "/llama3", &which, &e) == 0 && which == TEMPLATE_LLAMA3);
+	CHECK(template_detect(GOLDEN "/llama3.2", &which, &e) == 0 && which == TEMPLATE_LLAMA32);
+}
+
+/* Detect in a directory with these files; "" on success, else the message. */
+static const char *
+detect(const char *jinja, const char *config, enum template *which)
+{
+	static struct err e;
+	char path[2][sizeof dir + 32];
+	const char *content[2] = { jinja, config };
+
+	snprintf(path[0], sizeof path[0], "%s/chat_template.jinja", dir);
+	snprintf(path[1], sizeof path[1], "%s/tokenizer_config.json", dir);
+	for (int i = 0; i < 2; i++) {
+		FILE *f = content[i] ? fopen(path[i], "w") : NULL;
+
+		if (f) {
+			fputs(content[i], f);
+			fclose(f);
+		}
+	}
+	e.msg[0] = '\0';
+	template_detect(dir, which, &e);
+	for (int i = 0; i < 2; i++)
+		unlink(path[i]);
+	return e.msg;
+}
+
+static void
+a_jinja_file_comes_before_the_configuration(void)
+{
+	char jinja[sizeof "\n" + 2048];
+	enum template which;
+
+	snprintf(jinja, sizeof jinja, "%s\n", template_llama3_jinja);
+	CHECK_STR(detect(jinja, "{\"chat_template\":\"other\"}", &which), "");
+	CHECK_INT(which, TEMPLATE_LLAMA3);
+}
+
+static void
+of_named_templates_the_default_counts(void)
+{
+	json_t *config = json_pack("{s[{ssss}{ssss}]}", "chat_template", "name", "tool_use", "template", "other", "name", "default", "template",
+		template_llama3_jinja);
+	char *text = json_dumps(config, 0);
+	enum template which;
+
+	CHECK_STR(detect(NULL, text, &which), "");
+	CHECK_INT(which, TEMPLATE_LLAMA3);
+	free(text);
+	json_decref(config);
+}
+
+static void
+an_unknown_template_is_refused_with_the_list(void)
+{
+	static const char end[] = "known: llama3, llama3.2, llamafactory)";
+	char near[2048];
+	const char *says;
+	enum template which;
+
+	says = detect(NULL, "{\"chat_template\":\"{{ messages }}\"}", &which);
+	CHECK(strstr(says, "/tokenizer_config.json: the chat template is none of those known (llama3, llama3.2, llamafactory)") && strstr(says, "--template"));
+	snprintf(near, sizeof near, "%s!", template_llama3_jinja);
+	CHECK(strstr(detect(near, NULL, &which), "/chat_template.jinja: the chat template is none of those known"));
+	CHECK(strstr(detect(NULL, "{}", &which), end));
+	CHECK(strstr(detect(NULL, "{\"chat_template\":7}", &which), end));
+	CHECK(strstr(detect(NULL, "{", &which), "/tokenizer_config.json: line 1: "));
+	CHECK(strstr(detect(NULL, NULL, &which), "/tokenizer_config.json: No such file"));
+}
+
+/* Llama-3.1's takes a fixed date where there is no date_string; it is not taken for Llama-3.2's. */
+static void
+a_template_that_lacks_a_statement_of_llama_3_2_is_not_it(void)
+{
+	json_t *config = json_load_file(GOLDEN "/llama3.2/tokenizer_config.json", 0, NULL);
+	char *jinja = xstrdup(text_of(config, "chat_template")), *at = strstr(jinja, "strftime_now(");
+	enum template which;
+
+	if (CHECK(at)) {
+		CHECK_STR(detect(jinja, NULL, &which), "");
+		*at = 'S';
+		CHECK(strstr(detect(jinja, NULL, &which), "none of those known"));
+	}
+	free(jinja);
+	json_decref(config);
+}
+
+int
+main(void)
+{
+	struct err e;
+
+	tok = tok_load("tests/goldens/tokenizer", &e);
+	if (!tok || !mkdtemp(dir))
+		return 99;
+	RUN(ids_and_marks_are_those_of_the_reference);
+	RUN(a_message_cannot_forge_a_turn);
+	RUN(the_date_is_todays_unless_given);
+	RUN(what_cannot_be_rendered_is_refused);
+	RUN(a_vocabulary_without_the_templates_tokens_is_refused);
+	RUN(templates_have_names);
+	RUN(the_models_own_templates_are_recognised);
+	RUN(a_jinja_file_comes_before_the_configuration);
+	RUN(of_named_templates_the_default_counts);
+	RUN(an_unknown_template_is_refused_with_the_list);
+	RUN(a_template_that_lacks_a_statement_of_llama_3_2_is_not_it);
+	tok_free(tok);
+	rmdir(dir);
+	return t_done();
+}
