@@ -113,18 +113,52 @@ turn4(float *panel, int width, const float *b, size_t ld)
 	*(v4u *)(panel + 3 * width) = __builtin_shuffle(hi01, hi23, (i4){ 2, 3, 6, 7 });
 }
 
+/* Elements of each column at a time: the part of the panel being written stays in the first cache. */
+#define STRIP 64
+
+/* Columns ahead that are fetched: at batch 1 packing is all there is to a product, and its short runs are too many for the hardware to foresee. */
+#define AHEAD 16
+
+static inline void
+fetch(const float *b, size_t ld)
+{
+	int j, i;
+
+	for (j = 0; j < 4; j++)
+		for (i = 0; i < STRIP; i += 16)
+			__builtin_prefetch(b + j * ld + i);
+}
+
+/* Elements i..end of columns j..j+3. */
+static inline void
+turn_strip(float *panel, int width, const float *b, size_t ld, size_t i, size_t end, size_t j)
+{
+	b += j * ld;
+	panel += j;
+	for (; i + 4 <= end; i += 4)
+		turn4(panel + i * width, width, b + i, ld);
+	for (; i < end; i++)
+		memcpy(panel + i * width, (float[]){ b[i], b[ld + i], b[2 * ld + i], b[3 * ld + i] }, 4 * sizeof *b);
+}
+
 void
 pack_cols(float *panel, int width, const float *b, size_t ld, size_t k, size_t cols)
 {
-	size_t i, j;
+	size_t i0, i, end, j;
 
-	for (j = 0; j + 4 <= cols; j += 4) {
-		for (i = 0; i + 4 <= k; i += 4)
-			turn4(panel + i * width + j, width, b + j * ld + i, ld);
-		for (; i < k; i++)
-			memcpy(panel + i * width + j, (float[]){ b[j * ld + i], b[(j + 1) * ld + i], b[(j + 2) * ld + i], b[(j + 3) * ld + i] }, 4 * sizeof *b);
+	for (i0 = 0; i0 < k; i0 = end) {
+		end = k - i0 < STRIP ? k : i0 + STRIP;
+		for (j = 0; j + 4 <= cols; j += 4) {
+			if (j + AHEAD < cols)
+				fetch(b + (j + AHEAD) * ld + i0, ld);
+			else if (end < k)
+				fetch(b + (j + AHEAD - cols) * ld + end, ld);
+			else
+				fetch(b + (j + AHEAD) * ld, ld);	/* most likely the next panel's */
+			turn_strip(panel, width, b, ld, i0, end, j);
+		}
+		for (; j < (size_t)width; j++)
+			for (i = i0; i < end; i++)
+				panel[i * width + j] = j < cols ? b[j * ld + i] : 0;
 	}
-	for (; j < (size_t)width; j++)
-		for (i = 0; i < k; i++)
-			panel[i * width + j] = j < cols ? b[j * ld + i] : 0;
 }
