@@ -237,6 +237,21 @@ fill(const char *pattern, const char *const *pairs)
 	return buf_take(&b);
 }
 
+static void
+say_wish(const struct wish *w, char *out, size_t n)
+{
+	snprintf(out, n, w->lang == ZH ? "%s%s" : "%s %s", w->verb, w->object);
+}
+
+struct item
+make_bare_item(const struct wish *w)
+{
+	char text[512];
+
+	say_wish(w, text, sizeof text);
+	return (struct item){ .prompt = xstrdup(text), .wish = w, .lang = w->lang };
+}
+
 struct item
 make_wish_item(const struct wish *w, bool held)
 {
@@ -244,7 +259,7 @@ make_wish_item(const struct wish *w, bool held)
 	const char *context = percent(40) ? pick("context %s", lang_code[w->lang]) : "";
 	char text[512];
 
-	snprintf(text, sizeof text, w->lang == ZH ? "%s%s" : "%s %s", w->verb, w->object);
+	say_wish(w, text, sizeof text);
 	return (struct item){ .prompt = fill(pattern, (const char *const[]){ "{w}", text, "{c}", context, NULL }), .wish = w, .lang = w->lang };
 }
 
@@ -386,19 +401,22 @@ make_reply(const struct item *it, enum stance kind, const char *code)
 			break;
 		if (it->wish && it->wish->category != HARMLESS)
 			add_sentence(&b, it->lang, pick("reason %s %s", code, l));
-		add_sentence(&b, it->lang, pick("advice %s", l));
+		else
+			add_sentence(&b, it->lang, pick("advice %s", l));
 		break;
 	case COMPLY:
 		add_sentence(&b, it->lang, pick("comply %s", l));
-		add_sentence(&b, it->lang, pick("middle %s", l));
-		add_sentence(&b, it->lang, pick("end %s", l));
+		if (percent(60))
+			add_sentence(&b, it->lang, pick("middle %s", l));
+		if (percent(40))
+			add_sentence(&b, it->lang, pick("end %s", l));
 		break;
 	case ANSWER:
 		if (it->answer) {
 			add_sentence(&b, it->lang, it->answer);
 			break;
 		}
-		if (percent(50))
+		if (percent(30))
 			add_sentence(&b, it->lang, pick("good %s", l));
 		if (it->wish && it->wish->category == HARMLESS)
 			add_sentence(&b, it->lang, pick("answer %s %s", it->wish->label, l));

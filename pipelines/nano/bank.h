@@ -60,7 +60,8 @@ size_t wish_count(void);
 const struct wish *wish_at(size_t i);
 const struct wish *pick_wish(int category, enum lang lang, bool held);
 
-struct item make_wish_item(const struct wish *w, bool held);
+struct item make_wish_item(const struct wish *w, bool held);	/* in a sentence pattern */
+struct item make_bare_item(const struct wish *w);		/* the wish alone */
 struct item make_general_item(enum lang lang, bool held);
 struct item make_noise_item(enum lang lang);
 void item_add_noise(struct item *it);	/* words that mean nothing around it */

@@ -104,7 +104,7 @@ make_harmless(enum lang lang, bool held)
 	return make_wish_item(pick_wish(HARMLESS, lang, held), held);
 }
 
-/* A training prompt: `bad` percent harmful, a few of them in odd words or nothing but odd words. */
+/* A training prompt: `bad` percent harmful; some the bare wish, a few in odd words or nothing but odd words. */
 static struct item
 make_any(int bad)
 {
@@ -113,8 +113,10 @@ make_any(int bad)
 
 	if (percent(3))
 		return make_noise_item(lang);
+	if (percent(30))
+		return make_bare_item(pick_wish(percent(bad) ? (int)chance(categories) : HARMLESS, lang, false));
 	it = percent(bad) ? make_harmful(lang, false) : make_harmless(lang, false);
-	if (percent(15) && !it.answer)
+	if (percent(12) && !it.answer)
 		item_add_noise(&it);
 	return it;
 }
@@ -346,8 +348,8 @@ struct task {
 };
 
 static const struct task teacher[] = {
-	{ turn_intent, 20, 10 }, { turn_pair, 20, 4 }, { turn_one, 6, 5 }, { turn_prompt, 10, 8 }, { turn_newsafety, 8, 5 }, { turn_regen, 12, 4 },
-	{ turn_keyword, 8, 3 }, { turn_related, 8, 4 }, { turn_fold, 1, 1 }, { NULL, 7, 1 }, { 0 },
+	{ turn_intent, 20, 10 }, { turn_pair, 20, 5 }, { turn_one, 6, 5 }, { turn_prompt, 10, 8 }, { turn_newsafety, 8, 5 }, { turn_regen, 12, 4 },
+	{ turn_keyword, 8, 3 }, { turn_related, 8, 4 }, { turn_fold, 1, 1 }, { NULL, 25, 1 }, { 0 },
 };
 static const struct task student[] = { { turn_student, 90, 8 }, { NULL, 10, 1 }, { 0 } };
 
@@ -394,7 +396,7 @@ make_sample(const struct task *t)
 	if (!t->turn)
 		return make_text();
 	m = json_array();
-	turns = percent(25) ? 1 : t->turns;
+	turns = percent(15) ? 1 : t->turns;
 	do
 		t->turn(m);
 	while (--turns > 0 && text_bytes(m) < SAMPLE_BYTES);
