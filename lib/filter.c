@@ -461,7 +461,7 @@ write_stats(struct loop *l, FILE *to)
 	if (l->f->finish)
 		l->f->finish(o);
 	json_object_set_new(o, "made", json_integer(l->stats.made));
-	if (to && (json_dumpf(o, to, JSON_COMPACT) < 0 || fputc('\n', to) == EOF || fclose(to) == EOF)) {
+	if (to && (json_dumpf(o, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) < 0 || fputc('\n', to) == EOF || fclose(to) == EOF)) {
 		note("cannot write %s: %s", l->run->stats, strerror(errno));
 		l->status = STATUS_IO;
 	}
