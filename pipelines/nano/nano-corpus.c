@@ -564,10 +564,39 @@ print_topics(void)
 	}
 }
 
+static void
+print_made(json_t *(*one)(size_t i), size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = one(i);
+
+		json_dumpf(o, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(o);
+	}
+}
+
+/* What no corpus may hold, wherever it stands. */
+static void
+print_held_wishes(void)
+{
+	for (size_t i = 0; i < wish_count(); i++)
+		if (wish_at(i)->held) {
+			struct item it = make_bare_item(wish_at(i));
+			json_t *o = json_pack("{s:s}", "wish", it.prompt);
+
+			json_dumpf(o, stdout, JSON_COMPACT);
+			putchar('\n');
+			json_decref(o);
+			item_free(&it);
+		}
+}
+
 /* ---- main ---- */
 
 static json_t *(*const make[])(size_t i) = { set_teacher, set_student, set_prompts, set_general, set_newsafety, set_held, set_held_pair, set_held_one };
-#define SETS "teacher|student|prompts|general|newsafety|held|held-pair|held-one|topics"
+#define MADE (sizeof make / sizeof *make)
+#define SETS "teacher|student|prompts|general|newsafety|held|held-pair|held-one|topics|held-wishes"
 
 int
 main(int argc, char **argv)
@@ -595,16 +624,12 @@ main(int argc, char **argv)
 		code_of[i] = taxonomy_at(taxonomy, i)->code;
 	bank_load(dir, (uint64_t)seed * 16 + (uint64_t)set);
 	load_files();
-	if ((size_t)set == sizeof make / sizeof *make)
+	if ((size_t)set < MADE)
+		print_made(make[set], (size_t)n);
+	else if ((size_t)set == MADE)
 		print_topics();
 	else
-		for (size_t i = 0; i < (size_t)n; i++) {
-			json_t *o = make[set](i);
-
-			json_dumpf(o, stdout, JSON_COMPACT);
-			putchar('\n');
-			json_decref(o);
-		}
+		print_held_wishes();
 	for (int i = 0; i < FILES; i++)
 		prompt_free(file[i]);
 	bank_free();
