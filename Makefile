@@ -42,7 +42,7 @@ $B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 $B/sa-train: $B/trainer/sa-train.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 $B/sa-eval: $B/trainer/sa-eval.o $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c)) $B/libsa.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/nano-corpus: $B/pipelines/nano/bank.o

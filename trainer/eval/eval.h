@@ -1,0 +1,59 @@
+/* eval.h - what the benchmarks of sa-eval share: the command line, the samples and the figures */
+#ifndef SA_EVAL_H
+#define SA_EVAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "err.h"
+#include "filter.h"
+
+enum { LANG_ZH, LANG_EN };
+enum { MODE_GENERATE, MODE_LOGPROB };
+
+/* The command line. */
+struct eval {
+	const char *data, *out;
+	long long limit;		/* samples, 0: all */
+	int lang, shots, mode;		/* safetybench; shots: 0 none, 1 five */
+	const char *judge_endpoint, *judge_model, *judge_key_file, *judge_prompt, *review;	/* newsafety */
+	struct run run;			/* endpoint, model, -j, --seed ... of the model under test */
+};
+
+/* One question of a benchmark. */
+struct sample {
+	char *id, *prompt;
+	int category;			/* index into the benchmark's categories */
+	char *options[4];		/* multiple choice */
+	size_t noptions;
+};
+
+struct samples {
+	struct sample *v;
+	size_t n, cap;
+};
+
+/* Takes ownership of the strings in *s. */
+void samples_add(struct samples *l, const struct sample *s);
+void samples_free(struct samples *l);
+/* Keep at most `limit` (0: all), spread over the categories: the first of each in turn; the order stays. */
+void samples_limit(struct samples *l, size_t limit);
+/* 0, or -1 naming an id that is there twice. */
+int samples_check_ids(const struct samples *l, const char *path, struct err *e);
+
+/* The lines that a run is fed: run.next = feed_next, run.arg must then hold it. Each {"id","category","prompt"}. */
+struct feed {
+	char **v;
+	size_t n, cap, at;
+};
+
+void feed_add(struct feed *f, char *line);	/* takes ownership */
+void feed_free(struct feed *f);
+
+/* The benchmarks: an exit status. */
+int safetybench(struct eval *ev);
+int newsafety(struct eval *ev);
+
+#endif
