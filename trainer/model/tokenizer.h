@@ -23,8 +23,8 @@ void ids_free(struct ids *l);
 struct tok *tok_load(const char *dir, struct err *e);	/* dir/tokenizer.json */
 void tok_free(struct tok *t);
 
-/* Append the ids of s[0..n). special: text of added tokens becomes those tokens (raw completions); otherwise it stays ordinary text (user content).
- * No BOS is added. */
+/* Append the ids of s[0..n). special: text of special tokens becomes those tokens (raw completions); otherwise it stays ordinary text (user content).
+ * Added tokens that are not special are found either way, as in HF tokenizers. No BOS is added. */
 void tok_encode(const struct tok *t, const char *s, size_t n, bool special, struct ids *out);
 
 int tok_size(const struct tok *t);		/* ids are below this */
