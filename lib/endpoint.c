@@ -112,8 +112,18 @@ ask_model(struct endpoint *ep, struct err *e)
 
 /* ---- opening ---- */
 
-static void
-set_url(struct endpoint *ep, const char *url)
+/* What goes into a header is one line. The value itself is not shown: it may be a key. */
+static int
+check_header(const char *what, const char *s, struct err *e)
+{
+	for (; s && *s; s++)
+		if (*s <= ' ' || *s > '~')
+			return err_set(e, "%s: must be one word of printable ASCII", what);
+	return 0;
+}
+
+static int
+set_url(struct endpoint *ep, const char *url, struct err *e)
 {
 	size_t n = strlen(url);
 
@@ -123,6 +133,9 @@ set_url(struct endpoint *ep, const char *url)
 	ep->key = copy(ep->target.key ? ep->target.key : from_environment("OPENAI_API_KEY"));
 	ep->org = copy(from_environment("OPENAI_ORG_ID"));
 	ep->project = copy(from_environment("OPENAI_PROJECT_ID"));
+	if (check_header("OPENAI_API_KEY", ep->key, e) < 0 || check_header("OPENAI_ORG_ID", ep->org, e) < 0)
+		return -1;
+	return check_header("OPENAI_PROJECT_ID", ep->project, e);
 }
 
 /* A server on a Unix socket is the user's own; no key is sent unless one was given for it. */
@@ -159,11 +172,10 @@ set_target(struct endpoint *ep, struct err *e)
 		return -1;
 	if (after(ep->text, "local:")) {
 		rc = set_local(ep, after(ep->text, "local:"), e);
-		ep->target.key = NULL;
 	} else if (after(ep->text, "unix:")) {
 		set_unix(ep, after(ep->text, "unix:"));
 	} else {
-		set_url(ep, ep->text);
+		rc = set_url(ep, ep->text, e);
 	}
 	ep->target = (struct http_target){ ep->base, ep->path, ep->key, ep->org, ep->project, ep->target.insecure };
 	return rc;

@@ -372,10 +372,11 @@ static void
 on_tick(uv_timer_t *timer)
 {
 	(void)timer;
+	if (loop->over)
+		return;
 	if (loop->progress)
 		progress_show(&loop->stats, loop->in_flight);
-	if (!loop->over)
-		write_out();
+	write_out();
 }
 
 /* A descriptor 0-2 that is closed would become some other file of ours; a read or write of it then still fails as it should. */
@@ -468,6 +469,16 @@ write_stats(struct loop *l, FILE *to)
 	json_decref(o);
 }
 
+/* What is finished, also when the run was broken off. */
+static void
+write_prefix(struct loop *l)
+{
+	if (l->output_error)
+		return;
+	l->stats.out += (long long)window_write(l->window, l->out);
+	l->output_error = output_flush(l->out);
+}
+
 static enum exit_status
 judge(struct loop *l)
 {
@@ -515,10 +526,9 @@ filter_run(const struct filter *f, const struct run *r)
 	if (!caught && !l.output_error && l.status != STATUS_USAGE)
 		check_balance(&l);
 	progress_clear();
+	write_prefix(&l);
 	write_stats(&l, stats);
-	l.stats.out += (long long)window_write(l.window, l.out);
-	if (!l.output_error)
-		l.output_error = output_flush(l.out);
+	write_prefix(&l);
 	signals_give_back(&old);
 	if (caught)
 		die_by(caught);

@@ -270,8 +270,8 @@ add_header(struct curl_slist *list, const char *name, const char *value)
 
 	if (!value)
 		return list;
-	buf_addf(&b, "%s: %s", name, value);
-	list = curl_slist_append(list, b.p ? b.p : name);
+	if (buf_addf(&b, "%s%s", name, value) == 0)
+		list = curl_slist_append(list, b.p);
 	explicit_bzero(b.p, b.n);
 	buf_free(&b);
 	return list;
@@ -281,17 +281,12 @@ static struct curl_slist *
 headers(const struct http_target *t)
 {
 	struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
-	char bearer[4200];
 
 	list = curl_slist_append(list, "Accept: application/json");
 	list = curl_slist_append(list, "Expect:");
-	if (t->key) {
-		snprintf(bearer, sizeof bearer, "Bearer %s", t->key);
-		list = add_header(list, "Authorization", bearer);
-		explicit_bzero(bearer, sizeof bearer);
-	}
-	list = add_header(list, "OpenAI-Organization", t->org);
-	return add_header(list, "OpenAI-Project", t->project);
+	list = add_header(list, "Authorization: Bearer ", t->key);
+	list = add_header(list, "OpenAI-Organization: ", t->org);
+	return add_header(list, "OpenAI-Project: ", t->project);
 }
 
 /* What every transfer has in common. */

@@ -53,7 +53,7 @@ retry_after(const char *value, time_t now)
 
 	if (seconds >= 0)
 		return seconds;
-	/* A date starts with a day's name; curl's parser would also take a bare "-5" or "20260101". */
+	/* A date starts with a day's name; curl's parser would also take a bare "-5". */
 	while (isspace((unsigned char)*value))
 		value++;
 	if (!isalpha((unsigned char)*value))
