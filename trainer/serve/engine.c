@@ -86,7 +86,7 @@ job_release(struct engine *e, struct job *j)
 	engine_unlock(e);
 	if (!last)
 		return;
-	for (size_t i = 0; i < j->nseq; i++)
+	for (size_t i = 0; j->seq && i < j->nseq; i++)
 		seq_free(&j->seq[i]);
 	free(j->seq);
 	buf_free(&j->out);
@@ -130,11 +130,6 @@ engine_submit(struct engine *e, struct job *j, struct req_error *why)
 	int rc = 0;
 
 	j->nseq = j->left = j->req.nprompts * j->req.n;
-	j->seq = xcalloc(j->nseq, sizeof *j->seq);
-	for (size_t i = 0; i < j->nseq; i++) {
-		seq_init(&j->seq[i], &j->req, i, e->serving.max_context);
-		j->seq[i].owner = j;
-	}
 	engine_lock(e);
 	if (e->stop)
 		rc = req_fail(why, 503, "", "shutting_down", "the server is shutting down");
@@ -339,6 +334,17 @@ drop_cancelled(struct engine *e)
 	}
 }
 
+/* Not before a place is free: what waits costs its prompts and no more. */
+static void
+make_choices(struct engine *e, struct job *j)
+{
+	j->seq = xcalloc(j->nseq, sizeof *j->seq);
+	for (size_t i = 0; i < j->nseq; i++) {
+		seq_init(&j->seq[i], &j->req, i, e->serving.max_context);
+		j->seq[i].owner = j;
+	}
+}
+
 /* Fill the free places, first come first served; with the lock held. */
 static void
 admit(struct engine *e)
@@ -347,8 +353,11 @@ admit(struct engine *e)
 	struct job *j;
 
 	while (t->n < t->max && (j = TAILQ_FIRST(&e->queue))) {
-		struct seq *s = &j->seq[j->next];
+		struct seq *s;
 
+		if (j->next == 0)
+			make_choices(e, j);
+		s = &j->seq[j->next];
 		if (j->next + 1 == j->nseq)
 			dequeue(e, j);
 		j->next++;

@@ -27,7 +27,7 @@ struct job {
 	struct request req;
 	char id[48];
 	time_t created;
-	struct seq *seq;	/* one a choice: the engine's */
+	struct seq *seq;	/* one a choice: the engine's; NULL while none was admitted */
 	size_t nseq, next, left;	/* of seq: all; the next to be admitted; not finished */
 	/* shared */
 	TAILQ_ENTRY(job) link;
