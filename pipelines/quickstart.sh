@@ -58,7 +58,7 @@ fi
 say "$(wc -l <"$run/sft.jsonl") samples in $run/sft.jsonl"
 
 say "fine-tuning the student"
-sa-train --model "$nano/student" --data "$run/sft.jsonl" --out "$run/train" --lr 3e-4 --epochs 3 --batch 8 --seed 1
+sa-train --model "$nano/student" --data "$run/sft.jsonl" --out "$run/train" --lr 3e-4 --epochs 3 --batch 8 --accum 1 --seed 1
 
 evaluate() {
 	say "New-Safety, $1"
