@@ -1,4 +1,6 @@
 /* Stop strings that arrive in pieces, and text that is not always whole characters. */
+#include <stdint.h>
+
 #include "t.h"
 
 #include "buf.h"
