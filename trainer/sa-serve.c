@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,8 @@ struct place {
 
 /* What the engine's thread tells this one. */
 struct loading {
-	int event;		/* eventfd */
+	int event;		/* eventfd: wakes it */
+	atomic_bool done;
 	char why[512];		/* "" when it went well */
 };
 
@@ -62,6 +64,7 @@ on_loaded(void *arg, const char *why)
 	struct loading *l = arg;
 
 	snprintf(l->why, sizeof l->why, "%s", why ? why : "");
+	atomic_store(&l->done, true);
 	eventfd_write(l->event, 1);
 }
 
@@ -191,7 +194,7 @@ serve(struct server *s, struct place *p, struct loading *l)
 		if (signalled())
 			return loaded;
 		server_hangups(s);
-		if (!loaded && fd[2].revents) {
+		if (!loaded && atomic_load(&l->done)) {
 			if (l->why[0])
 				return false;
 			loaded = true;
@@ -245,10 +248,12 @@ main(int argc, char **argv)
 	if (!server)
 		die(STATUS_IO, "%s", e.msg);
 	if (!serve(server, &place, &loading)) {
-		if (loading.why[0])
+		bool failed = atomic_load(&loading.done) && loading.why[0];
+
+		if (failed)
 			warn("%s", loading.why);
 		place_close(&place);
-		_exit(loading.why[0] ? STATUS_USAGE : STATUS_OK);	/* the engine's thread may still be reading the checkpoint */
+		_exit(failed ? STATUS_USAGE : STATUS_OK);	/* the engine's thread may still be reading the checkpoint */
 	}
 	place_close(&place);	/* first: by the end of it all, somebody else may have a socket there */
 	drain(server);
