@@ -12,7 +12,7 @@ WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 OPT = $(if $(SAN),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
 , := ,
 CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
-CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval
+CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report
 NET = -lcurl -luv
 BASE = -ljansson -lxxhash -lpthread -lm
 MODEL = -lopenblas -lpcre2-8 -lutf8proc
@@ -65,6 +65,7 @@ $(addprefix $B/unit/,data schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/li
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
 $B/trainer/eval/%.o: $(wildcard trainer/eval/*.txt)
+$B/trainer/report/%.o: trainer/report/page.css
 
 # The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
 $B/trainer/ops/cpu/%.o: OPT += $(if $(SAN),,-O3 -fno-math-errno -fno-trapping-math)

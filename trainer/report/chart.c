@@ -1,0 +1,271 @@
+/* chart.c - see chart.h */
+
+#include "chart.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROW 24		/* pixels a bar and its gap */
+#define CURVE_POINTS 600	/* more steps are averaged in groups: a picture has no more columns */
+
+static bool
+narrow(const struct plot *p)
+{
+	return p->width < 500;
+}
+
+/* Left margin for the widest of the labels, at most half of the picture. */
+static void
+left_margin(struct plot *p, int widest)
+{
+	int px = widest + 14 < p->width / 2 ? widest + 14 : p->width / 2;
+
+	buf_addf(&p->script, "set lmargin at screen %.4f\n", (double)px / p->width);
+}
+
+/* A label cut to what the left margin takes. */
+static const char *
+fitting(struct plot *p, const char *label)
+{
+	static char cut[512];
+	size_t n = strlen(label);
+
+	if (plot_text_width(label) + 14 < p->width / 2 || n >= sizeof cut - 4)
+		return label;
+	strcpy(cut, label);
+	while (n && plot_text_width(cut) + 24 > p->width / 2) {
+		do
+			n--;
+		while (n && ((unsigned char)cut[n] & 0xC0) == 0x80);
+		cut[n] = '\0';
+	}
+	strcat(cut, "…");
+	return cut;
+}
+
+/* Row labels as y tics: row i at n - i. */
+static void
+row_tics(struct plot *p, size_t n, const char *(*label)(const void *, size_t), const void *data)
+{
+	int widest = 0;
+
+	buf_adds(&p->script, "set ytics (");
+	for (size_t i = 0; i < n; i++) {
+		const char *text = fitting(p, label(data, i));
+
+		if (plot_text_width(text) > widest)
+			widest = plot_text_width(text);
+		buf_addf(&p->script, "%s%s %zu", i ? ", " : "", plot_label(p, text), n - i);
+	}
+	buf_addf(&p->script, ")\nset yrange [0.4:%.1f]\nset grid noytics xtics\n", (double)n + 0.6);
+	left_margin(p, widest);
+}
+
+/* ---- bars ---- */
+
+static const char *
+bar_label(const void *data, size_t i)
+{
+	const struct bars *b = data;
+
+	return b->label[i];
+}
+
+static const char *
+bar_brief(const void *data, size_t i)
+{
+	const struct bars *b = data;
+
+	return b->brief[i];
+}
+
+void
+draw_bars(struct plot *p, const void *data)
+{
+	const struct bars *b = data;
+	double most = 1;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (b->value[i] > most)
+			most = b->value[i];
+	p->height = (int)b->n * ROW + 50;
+	row_tics(p, b->n, narrow(p) && b->brief ? bar_brief : bar_label, b);
+	buf_addf(&p->script, "set xrange [0:%.17g]\nset xtics %s\nset format x '%%.0f'\nset bmargin at screen %.4f\n$d << EOD\n", most * 1.12,
+		narrow(p) ? "autofreq" : "autofreq", 28.0 / p->height);
+	for (size_t i = 0; i < b->n; i++)
+		buf_addf(&p->script, "%.17g %zu\n", b->value[i], b->n - i);
+	buf_adds(&p->script, "EOD\nplot $d using (0):2:(0):1:($2-0.36):($2+0.36) with boxxyerror lc rgb '" COLOR_AFTER "' notitle,"
+		" $d using 1:2:(sprintf(' %.0f', $1)) with labels left textcolor rgb '#23292f' notitle\n");
+}
+
+/* ---- histograms ---- */
+
+static void
+count_bins(const struct histogram *h, const struct numbers *x, double *count)
+{
+	for (size_t i = 0; i < x->n; i++) {
+		double v = h->log ? log10(x->v[i]) : x->v[i];
+		double at = (v - h->lo) / (h->hi - h->lo) * h->bins;
+		int bin = at < 0 ? 0 : at >= h->bins ? h->bins - 1 : (int)at;
+
+		count[bin]++;
+	}
+}
+
+/* One series as rows "left right count"; `part` of `parts` of each bin's width. */
+static void
+put_bins(struct plot *p, const struct histogram *h, int series, int parts)
+{
+	double *count = xcalloc((size_t)h->bins, sizeof *count), width = (h->hi - h->lo) / h->bins;
+
+	count_bins(h, h->x[series], count);
+	buf_addf(&p->script, "$d%d << EOD\n", series);
+	for (int i = 0; i < h->bins; i++) {
+		double left = h->lo + width * (i + 0.06 + 0.88 * series / parts), right = left + width * 0.88 / parts;
+
+		buf_addf(&p->script, "%.9g %.9g %.0f\n", h->log ? pow(10, left) : left, h->log ? pow(10, right) : right, count[i]);
+	}
+	buf_adds(&p->script, "EOD\n");
+	free(count);
+}
+
+void
+draw_histogram(struct plot *p, const void *data)
+{
+	const struct histogram *h = data;
+	int parts = h->x[1] ? 2 : 1;
+
+	p->height = narrow(p) ? 240 : 300;
+	for (int i = 0; i < parts; i++)
+		put_bins(p, h, i, parts);
+	if (h->log)
+		buf_adds(&p->script, "set logscale x\nset format x '%g'\n");
+	buf_addf(&p->script, "set xrange [%.9g:%.9g]\nset yrange [0:*]\nset grid noxtics ytics\nset format y '%%.0f'\nset key above left horizontal samplen 1 textcolor rgb '#23292f'\n"
+		"set xlabel '%s'\nset ylabel '%s'\nset rmargin 2\n", h->log ? pow(10, h->lo) : h->lo, h->log ? pow(10, h->hi) : h->hi, h->xlabel, h->ylabel);
+	buf_adds(&p->script, "plot ");
+	for (int i = 0; i < parts; i++) {
+		const char *color = parts == 2 && i == 0 ? COLOR_BEFORE : COLOR_AFTER;
+
+		buf_addf(&p->script, "%s$d%d using 1:3:1:2:(0):3 with boxxyerror lc rgb '%s' ", i ? ", " : "", i, color);
+		if (parts == 2)
+			buf_addf(&p->script, "title '%s'", h->name[i]);
+		else
+			buf_adds(&p->script, "notitle");
+	}
+	buf_addc(&p->script, '\n');
+}
+
+/* ---- training ---- */
+
+static void
+put_curve(struct plot *p, const char *name, const struct numbers *x, const struct numbers *y)
+{
+	size_t group = (x->n + CURVE_POINTS - 1) / CURVE_POINTS;
+
+	buf_addf(&p->script, "$%s << EOD\n", name);
+	for (size_t i = 0; i < x->n; i += group) {
+		double sx = 0, sy = 0;
+		size_t n = i + group < x->n ? group : x->n - i;
+
+		for (size_t k = i; k < i + n; k++) {
+			sx += x->v[k];
+			sy += y->v[k];
+		}
+		buf_addf(&p->script, "%.9g %.9g\n", sx / (double)n, sy / (double)n);
+	}
+	buf_adds(&p->script, "EOD\n");
+}
+
+void
+draw_training(struct plot *p, const void *data)
+{
+	const struct training *t = data;
+	bool lr = t->lr.n == t->step.n;
+	double highest = 0;
+	const char *last = t->step.n > 1 ? "" : " with points pt 7 ps 0.5";
+
+	for (size_t i = 0; i < t->lr.n; i++)
+		highest = fmax(highest, t->lr.v[i]);
+	lr = lr && highest > 0;
+	p->height = narrow(p) ? 320 : 420;
+	put_curve(p, "loss", &t->step, &t->loss);
+	if (lr)
+		put_curve(p, "lr", &t->step, &t->lr);
+	buf_addf(&p->script, "set xrange [*:*] noextend\nset yrange [0:*]\nset grid noxtics ytics\nset lmargin at screen %.4f\nset rmargin at screen %.4f\n", 64.0 / p->width,
+		1 - 18.0 / p->width);
+	if (!lr) {
+		buf_addf(&p->script, "set xlabel 'step'\nset ylabel 'loss'\nplot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
+		return;
+	}
+	buf_addf(&p->script, "set multiplot\nset tmargin at screen 0.97\nset bmargin at screen 0.42\nset ylabel 'loss' offset 1\nset format x ''\n"
+		"plot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
+	buf_addf(&p->script, "set tmargin at screen 0.36\nset bmargin at screen 0.13\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\nset format x '%%.0f'\nset format y '%%.1e'\n"
+		"set ytics (0, %.9g)\nset yrange [0:%.9g]\n", highest, highest * 1.1);
+	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n", *last ? last : " with lines");
+}
+
+/* ---- intervals ---- */
+
+static const char *
+span_label(const void *data, size_t i)
+{
+	const struct spans *s = data;
+
+	return s->v[i].label;
+}
+
+static const char *
+span_brief(const void *data, size_t i)
+{
+	const struct spans *s = data;
+
+	return s->v[i].brief;
+}
+
+static void
+put_spans(struct plot *p, const struct spans *s, int k, double offset)
+{
+	buf_addf(&p->script, "$s%d << EOD\n", k);
+	for (size_t i = 0; i < s->n; i++)
+		if (!isnan(s->v[i].at[k]))
+			buf_addf(&p->script, "%.6g %.3f %.6g %.6g\n", s->v[i].at[k], (double)(s->n - i) + offset, s->v[i].low[k], s->v[i].high[k]);
+	buf_adds(&p->script, "EOD\n");
+}
+
+static bool
+has(const struct spans *s, int k)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!isnan(s->v[i].at[k]))
+			return true;
+	return false;
+}
+
+void
+draw_spans(struct plot *p, const void *data)
+{
+	const struct spans *s = data;
+	const char *color[2] = { COLOR_BEFORE, COLOR_AFTER };
+	bool two = has(s, 0) && has(s, 1), first = true;
+
+	p->height = (int)s->n * (two ? 30 : ROW) + 90;
+	row_tics(p, s->n, narrow(p) ? span_brief : span_label, s);
+	buf_addf(&p->script, "set xrange [0:100]\nset xtics %d\nset xlabel '%s'\nset rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n"
+		"set key at screen 0.5,screen %.4f center horizontal samplen 1 textcolor rgb '#23292f'\nset bars 0\n",
+		narrow(p) ? 25 : 20, s->xlabel, 1 - 20.0 / p->width, 50.0 / p->height, 1 - 32.0 / p->height, 1 - 14.0 / p->height);
+	for (int k = 0; k < 2; k++)
+		put_spans(p, s, k, two ? (k ? -0.17 : 0.17) : 0);
+	buf_adds(&p->script, "plot ");
+	for (int k = 0; k < 2; k++) {
+		if (!has(s, k))
+			continue;
+		buf_addf(&p->script, "%s$s%d using 1:2:3:4 with xerrorbars pt %d ps 0.7 lw 1.6 lc rgb '%s' ", first ? "" : ", ", k, k ? 7 : 5, color[k]);
+		first = false;
+		if (two)
+			buf_addf(&p->script, "title '%s'", s->name[k]);
+		else
+			buf_adds(&p->script, "notitle");
+	}
+	buf_addc(&p->script, '\n');
+}

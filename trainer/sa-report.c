@@ -1,0 +1,31 @@
+/* sa-report - tables and pictures of a run, as one HTML file that needs nothing else
+ *
+ * Reads a run directory (stats/, judged.ndjson, sft.jsonl, train/log.jsonl, eval/), writes the page on standard output when all of it is
+ * made. The parts are in trainer/report/. */
+
+#include <stdio.h>
+
+#include "opt.h"
+#include "report.h"
+
+#define PAGE_MAX ((size_t)256 << 20)
+
+int
+main(int argc, char **argv)
+{
+	struct buf page = BUF_INIT(PAGE_MAX);
+	struct report r;
+	struct err e;
+
+	prog_init(argv[0]);
+	if (opt_parse(argc, argv, &(struct opt_usage){ .synopsis = "DIR >report.html",
+		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file." }) != 1)
+		die(STATUS_USAGE, "give one run directory (try --help)");
+	if (report_load(&r, argv[1], &e) < 0 || report_write(&r, &page, &e) < 0)
+		die(STATUS_USAGE, "%s", e.msg);
+	if (fwrite(page.p, 1, page.n, stdout) != page.n || fflush(stdout) != 0)
+		die(STATUS_IO, "write error on standard output");
+	report_free(&r);
+	buf_free(&page);
+	return STATUS_OK;
+}
