@@ -42,14 +42,10 @@ copy_rows(float *to, struct mat *c, const struct mat *a, size_t r, size_t rows, 
 		*c = (struct mat){ to, DEPTH + 16, 1 };
 		return;
 	}
-	for (j = 0; j < k; j++) {
-		const float *p = from + j * a->col;
-
-		if (rows == TALL)
-			memcpy(to + j * TALL, p, TALL * sizeof *to);
-		else
-			memcpy(to + j * TALL, p, rows * sizeof *to);
-	}
+	for (j = 0; j < k && rows == TALL; j++)
+		memcpy(to + j * TALL, from + j * a->col, TALL * sizeof *to);
+	for (; j < k; j++)
+		memcpy(to + j * TALL, from + j * a->col, rows * sizeof *to);
 	*c = (struct mat){ to, 1, TALL };
 }
 

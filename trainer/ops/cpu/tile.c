@@ -86,15 +86,30 @@ tile_best(void)
 	return tiles[i];
 }
 
+/* Whole panels: with the width known the copy is a few moves instead of a call. */
+static inline __attribute__((always_inline)) void
+copy_rows(float *panel, const int width, const float *b, size_t ld, size_t k)
+{
+	size_t i;
+
+	for (i = 0; i < k; i++)
+		memcpy(panel + i * width, b + i * ld, width * sizeof *b);
+}
+
 void
 pack_rows(float *panel, int width, const float *b, size_t ld, size_t k, size_t cols)
 {
 	size_t i;
 
-	for (i = 0; i < k; i++, panel += width, b += ld) {
-		memcpy(panel, b, cols * sizeof *b);
-		if (cols < (size_t)width)
+	if (cols == 32 && width == 32) {
+		copy_rows(panel, 32, b, ld, k);
+	} else if (cols == 16 && width == 16) {
+		copy_rows(panel, 16, b, ld, k);
+	} else {
+		for (i = 0; i < k; i++, panel += width, b += ld) {
+			memcpy(panel, b, cols * sizeof *b);
 			memset(panel + cols, 0, (width - cols) * sizeof *panel);
+		}
 	}
 }
 
