@@ -179,12 +179,19 @@ by_name(const void *a, const void *b)
 	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
+static void
+sort(struct tensor *v, size_t n, int (*by)(const void *, const void *))
+{
+	if (n > 1)
+		qsort(v, n, sizeof *v, by);
+}
+
 static int
 check_overlaps(const struct header *h, struct tensor *v, size_t n)
 {
 	size_t i;
 
-	qsort(v, n, sizeof *v, by_data);
+	sort(v, n, by_data);
 	for (i = 1; i < n; i++) {
 		const uint8_t *end = (const uint8_t *)v[i - 1].data + v[i - 1].count * dtype_size(v[i - 1].dtype);
 
@@ -217,7 +224,7 @@ read_header(struct tensors *all, const struct map *m, struct err *e)
 	json_object_foreach(root, name, o)
 		if (strcmp(name, "__metadata__") != 0 && add_tensor(all, &h, name, o) < 0)
 			goto out;
-	rc = check_overlaps(&h, all->v + first, all->n - first);
+	rc = all->n > first ? check_overlaps(&h, all->v + first, all->n - first) : 0;
 out:
 	json_decref(root);
 	return rc;
@@ -262,7 +269,7 @@ open_shards(struct tensors *t, const char *dir, const char *index, const json_t 
 	json_object_foreach((json_t *)map, name, file)
 		if (open_shard(t, dir, index, json_string_value(file), e) < 0)
 			return -1;
-	qsort(t->v, t->n, sizeof *t->v, by_name);
+	sort(t->v, t->n, by_name);
 	json_object_foreach((json_t *)map, name, file)
 		if (!tensors_find(t, name))
 			return err_set(e, "%s: tensor %s: not in %s", index, name, json_string_value(file));
@@ -317,7 +324,7 @@ tensors_open(const char *dir, struct err *e)
 	else
 		rc = open_file(t, one, e);
 	if (rc == 0) {
-		qsort(t->v, t->n, sizeof *t->v, by_name);
+		sort(t->v, t->n, by_name);
 		rc = check_names(t, dir, e);
 	}
 	if (rc == 0)
