@@ -64,8 +64,8 @@ $(addprefix $B/unit/,data schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/li
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
-$B/trainer/eval/%.o: $(wildcard trainer/eval/*.txt)
-$B/trainer/report/%.o: trainer/report/page.css
+$B/trainer/eval/newsafety.o $B/trainer/eval/verdict.o: $(wildcard trainer/eval/*.txt)
+$B/trainer/report/report.o: trainer/report/page.css
 
 # The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
 $B/trainer/ops/cpu/%.o: OPT += $(if $(SAN),,-O3 -fno-math-errno -fno-trapping-math)

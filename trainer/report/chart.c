@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define ROW 24		/* pixels a bar and its gap */
+#define VALUE_ROOM 56	/* pixels for the number at the end of the longest bar */
 #define CURVE_POINTS 600	/* more steps are averaged in groups: a picture has no more columns */
 
 static bool
@@ -15,13 +16,14 @@ narrow(const struct plot *p)
 	return p->width < 500;
 }
 
-/* Left margin for the widest of the labels, at most half of the picture. */
-static void
+/* Left margin for the widest of the labels, at most half of the picture. Returns its pixels. */
+static int
 left_margin(struct plot *p, int widest)
 {
 	int px = widest + 14 < p->width / 2 ? widest + 14 : p->width / 2;
 
 	buf_addf(&p->script, "set lmargin at screen %.4f\n", (double)px / p->width);
+	return px;
 }
 
 /* A label cut to what the left margin takes. */
@@ -44,8 +46,8 @@ fitting(struct plot *p, const char *label)
 	return cut;
 }
 
-/* Row labels as y tics: row i at n - i. */
-static void
+/* Row labels as y tics: row i at n - i. Returns the left margin in pixels. */
+static int
 row_tics(struct plot *p, size_t n, const char *(*label)(const void *, size_t), const void *data)
 {
 	int widest = 0;
@@ -59,7 +61,7 @@ row_tics(struct plot *p, size_t n, const char *(*label)(const void *, size_t), c
 		buf_addf(&p->script, "%s%s %zu", i ? ", " : "", plot_label(p, text), n - i);
 	}
 	buf_addf(&p->script, ")\nset yrange [0.4:%.1f]\nset grid noytics xtics\n", (double)n + 0.6);
-	left_margin(p, widest);
+	return left_margin(p, widest);
 }
 
 /* ---- bars ---- */
@@ -85,18 +87,18 @@ draw_bars(struct plot *p, const void *data)
 {
 	const struct bars *b = data;
 	double most = 1;
+	int room;
 
 	for (size_t i = 0; i < b->n; i++)
 		if (b->value[i] > most)
 			most = b->value[i];
-	p->height = (int)b->n * ROW + 50;
-	row_tics(p, b->n, narrow(p) && b->brief ? bar_brief : bar_label, b);
-	buf_addf(&p->script, "set xrange [0:%.17g]\nset xtics %s\nset format x '%%.0f'\nset bmargin at screen %.4f\n$d << EOD\n", most * 1.12,
-		narrow(p) ? "autofreq" : "autofreq", 28.0 / p->height);
+	p->height = (int)b->n * ROW + 8;
+	room = p->width - row_tics(p, b->n, narrow(p) && b->brief ? bar_brief : bar_label, b);
+	buf_addf(&p->script, "unset xtics\nunset grid\nset xrange [0:%.17g]\nset bmargin 0\nset tmargin 0\nset rmargin 0\n$d << EOD\n", most * room / (room - VALUE_ROOM));
 	for (size_t i = 0; i < b->n; i++)
 		buf_addf(&p->script, "%.17g %zu\n", b->value[i], b->n - i);
 	buf_adds(&p->script, "EOD\nplot $d using (0):2:(0):1:($2-0.36):($2+0.36) with boxxyerror lc rgb '" COLOR_AFTER "' notitle,"
-		" $d using 1:2:(sprintf(' %.0f', $1)) with labels left textcolor rgb '#23292f' notitle\n");
+		" $d using 1:2:(sprintf('%.0f', $1)) with labels left offset char 0.6,0 textcolor rgb '#23292f' notitle\n");
 }
 
 /* ---- histograms ---- */
@@ -130,6 +132,25 @@ put_bins(struct plot *p, const struct histogram *h, int series, int parts)
 	free(count);
 }
 
+/* 1, 2 and 5 of each decade that the axis holds. */
+static void
+log_tics(struct plot *p, const struct histogram *h)
+{
+	const char *sep = "";
+
+	buf_adds(&p->script, "set logscale x\nset format x '%g'\nset xtics (");
+	for (int decade = (int)floor(h->lo); decade <= (int)ceil(h->hi); decade++)
+		for (int i = 0; i < 3; i++) {
+			double x = pow(10, decade) * (i == 0 ? 1 : i == 1 ? 2 : 5);
+
+			if (log10(x) < h->lo - 1e-9 || log10(x) > h->hi + 1e-9)
+				continue;
+			buf_addf(&p->script, "%s%.6g", sep, x);
+			sep = ", ";
+		}
+	buf_adds(&p->script, ")\n");
+}
+
 void
 draw_histogram(struct plot *p, const void *data)
 {
@@ -140,7 +161,7 @@ draw_histogram(struct plot *p, const void *data)
 	for (int i = 0; i < parts; i++)
 		put_bins(p, h, i, parts);
 	if (h->log)
-		buf_adds(&p->script, "set logscale x\nset format x '%g'\n");
+		log_tics(p, h);
 	buf_addf(&p->script, "set xrange [%.9g:%.9g]\nset yrange [0:*]\nset grid noxtics ytics\nset format y '%%.0f'\nset key above left horizontal samplen 1 textcolor rgb '#23292f'\n"
 		"set xlabel '%s'\nset ylabel '%s'\nset rmargin 2\n", h->log ? pow(10, h->lo) : h->lo, h->log ? pow(10, h->hi) : h->hi, h->xlabel, h->ylabel);
 	buf_adds(&p->script, "plot ");
@@ -192,7 +213,7 @@ draw_training(struct plot *p, const void *data)
 	put_curve(p, "loss", &t->step, &t->loss);
 	if (lr)
 		put_curve(p, "lr", &t->step, &t->lr);
-	buf_addf(&p->script, "set xrange [*:*] noextend\nset yrange [0:*]\nset grid noxtics ytics\nset lmargin at screen %.4f\nset rmargin at screen %.4f\n", 64.0 / p->width,
+	buf_addf(&p->script, "set xrange [*:*] noextend\nset yrange [0:*]\nset grid noxtics ytics\nset lmargin at screen %.4f\nset rmargin at screen %.4f\n", 78.0 / p->width,
 		1 - 18.0 / p->width);
 	if (!lr) {
 		buf_addf(&p->script, "set xlabel 'step'\nset ylabel 'loss'\nplot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
@@ -200,8 +221,8 @@ draw_training(struct plot *p, const void *data)
 	}
 	buf_addf(&p->script, "set multiplot\nset tmargin at screen 0.97\nset bmargin at screen 0.42\nset ylabel 'loss' offset 1\nset format x ''\n"
 		"plot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
-	buf_addf(&p->script, "set tmargin at screen 0.36\nset bmargin at screen 0.13\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\nset format x '%%.0f'\nset format y '%%.1e'\n"
-		"set ytics (0, %.9g)\nset yrange [0:%.9g]\n", highest, highest * 1.1);
+	buf_addf(&p->script, "set tmargin at screen 0.36\nset bmargin at screen %.4f\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\nset format x '%%.0f'\n"
+		"set ytics ('0' 0, '%.2g' %.9g)\nset yrange [0:%.9g]\n", 48.0 / p->height, highest, highest, highest * 1.1);
 	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n", *last ? last : " with lines");
 }
 
@@ -249,11 +270,11 @@ draw_spans(struct plot *p, const void *data)
 	const char *color[2] = { COLOR_BEFORE, COLOR_AFTER };
 	bool two = has(s, 0) && has(s, 1), first = true;
 
-	p->height = (int)s->n * (two ? 30 : ROW) + 90;
+	p->height = (int)s->n * (two ? 30 : ROW) + 66;
 	row_tics(p, s->n, narrow(p) ? span_brief : span_label, s);
-	buf_addf(&p->script, "set xrange [0:100]\nset xtics %d\nset xlabel '%s'\nset rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n"
+	buf_addf(&p->script, "set xrange [0:100]\nset xtics %d\nset format x '%%.0f%%%%'\nset rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n"
 		"set key at screen 0.5,screen %.4f center horizontal samplen 1 textcolor rgb '#23292f'\nset bars 0\n",
-		narrow(p) ? 25 : 20, s->xlabel, 1 - 20.0 / p->width, 50.0 / p->height, 1 - 32.0 / p->height, 1 - 14.0 / p->height);
+		narrow(p) ? 25 : 20, 1 - 22.0 / p->width, 30.0 / p->height, 1 - 32.0 / p->height, 1 - 14.0 / p->height);
 	for (int k = 0; k < 2; k++)
 		put_spans(p, s, k, two ? (k ? -0.17 : 0.17) : 0);
 	buf_adds(&p->script, "plot ");

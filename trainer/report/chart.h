@@ -41,7 +41,6 @@ struct spans {
 	const struct span *v;
 	size_t n;
 	const char *name[2];
-	const char *xlabel;
 };
 plot_draw draw_spans;
 

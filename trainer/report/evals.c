@@ -149,12 +149,31 @@ cell_figure(struct buf *page, const json_t *f)
 		cell_text(page, "–");
 }
 
+static double
+bound(const json_t *f, size_t i)
+{
+	return json_number_value(json_array_get(json_object_get(f, "range"), i));
+}
+
+/* "+41.1", or "+41.1…+42.8" where one of the scores is still a range. */
+static void
+cell_change(struct buf *page, const json_t *before, const json_t *after)
+{
+	char text[64];
+
+	if (member_num(before, "n", 0) <= 0 || member_num(after, "n", 0) <= 0)
+		snprintf(text, sizeof text, "–");
+	else if (json_is_number(json_object_get(before, "score")) && json_is_number(json_object_get(after, "score")))
+		snprintf(text, sizeof text, "%+.1f", member_num(after, "score", 0) - member_num(before, "score", 0));
+	else
+		snprintf(text, sizeof text, "%+.1f…%+.1f", bound(after, 0) - bound(before, 1), bound(after, 1) - bound(before, 0));
+	cell_text(page, text);
+}
+
 /* One row: n, before with its interval, after with its, the change. */
 static void
 score_row(struct buf *page, const char *label, const struct eval_pair *p, const json_t *before, const json_t *after, const char *class)
 {
-	const json_t *x = json_object_get(before, "score"), *y = json_object_get(after, "score");
-
 	buf_addf(page, "<tr%s%s%s>", *class ? " class=\"" : "", class, *class ? "\"" : "");
 	cell_head(page, label);
 	cell_count(page, json_object_get(after ? after : before, "n"));
@@ -162,12 +181,8 @@ score_row(struct buf *page, const char *label, const struct eval_pair *p, const 
 		cell_figure(page, before);
 	if (p->after)
 		cell_figure(page, after);
-	if (p->before && p->after) {
-		if (json_is_number(x) && json_is_number(y))
-			buf_addf(page, "<td>%+.1f</td>", json_number_value(y) - json_number_value(x));
-		else
-			cell_text(page, "–");
-	}
+	if (p->before && p->after)
+		cell_change(page, before, after);
 	buf_adds(page, "</tr>\n");
 }
 
@@ -209,7 +224,7 @@ score_chart(struct buf *page, const struct eval_pair *p, const json_t *one, stru
 	size_t n = json_array_size(json_object_get(one, "categories")), i;
 	struct span *v = xcalloc(n + 1, sizeof *v);
 	char (*label)[160] = xcalloc(n + 1, sizeof *label);
-	struct spans spans = { .v = v, .n = n + 1, .name = { "before", "after" }, .xlabel = "per cent" };
+	struct spans spans = { .v = v, .n = n + 1, .name = { "before", "after" } };
 	const json_t *c;
 	int rc;
 
@@ -222,7 +237,8 @@ score_chart(struct buf *page, const struct eval_pair *p, const json_t *one, stru
 		put_span(&v[i], 0, category_of(p->before, code));
 		put_span(&v[i], 1, category_of(p->after, code));
 	}
-	v[n].label = v[n].brief = "all";
+	v[n].label = "all (micro average)";
+	v[n].brief = "all";
 	put_span(&v[n], 0, json_object_get(p->before, "micro"));
 	put_span(&v[n], 1, json_object_get(p->after, "micro"));
 	rc = plot_figure(page, "Scores per category with intervals", strcmp(member_text(one, "benchmark"), "newsafety") == 0 ?
@@ -238,7 +254,7 @@ static int
 refusal_chart(struct buf *page, const struct eval_pair *p, struct err *e)
 {
 	struct span v[2] = { { .label = "harmful prompts refused", .brief = "harmful" }, { .label = "harmless prompts refused", .brief = "harmless" } };
-	struct spans spans = { .v = v, .n = 2, .name = { "before", "after" }, .xlabel = "per cent" };
+	struct spans spans = { .v = v, .n = 2, .name = { "before", "after" } };
 
 	put_span(&v[0], 0, refused_of(p->before));
 	put_span(&v[0], 1, refused_of(p->after));

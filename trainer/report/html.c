@@ -62,15 +62,16 @@ section_close(struct buf *out)
 }
 
 void
-table_open(struct buf *out, const char *caption, const char *const *head, int left)
+table_open(struct buf *out, const char *caption, const char *const *head, unsigned left)
 {
-	buf_adds(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+	static int tables;
+
+	/* Not <caption>: that is as wide as the table and would scroll out of sight with it. */
+	buf_addf(out, "<p class=\"caption\" id=\"table%d\">", ++tables);
 	html_text(out, caption);
-	buf_adds(out, "\">\n<table>\n<caption>");
-	html_text(out, caption);
-	buf_adds(out, "</caption>\n<thead><tr>");
+	buf_addf(out, "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"table%d\">\n<table aria-labelledby=\"table%d\">\n<thead><tr>", tables, tables);
 	for (int i = 0; head[i]; i++) {
-		buf_addf(out, "<th scope=\"col\"%s>", i < left ? " class=\"left\"" : "");
+		buf_addf(out, "<th scope=\"col\"%s>", left >> i & 1 ? " class=\"left\"" : "");
 		html_text(out, head[i]);
 		buf_adds(out, "</th>");
 	}

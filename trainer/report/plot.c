@@ -35,7 +35,7 @@ plot_text_width(const char *text)
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
 
-		px += c < 0x80 ? 7.2 : (c & 0xC0) == 0x80 ? 0 : c >= 0xE0 ? 13 : 7.5;
+		px += c >= 'A' && c <= 'Z' ? 9.6 : c < 0x80 ? 7.4 : (c & 0xC0) == 0x80 ? 0 : c >= 0xE0 ? 13 : 7.5;
 	}
 	return (int)px + 1;
 }

@@ -28,7 +28,7 @@ int plot_figure(struct buf *page, const char *alt, const char *caption, plot_dra
 /* Width in pixels of a text as the pictures' 13 px font sets it, roughly: Han characters are as wide as high. */
 int plot_text_width(const char *text);
 
-#define PLOT_WIDE 720
+#define PLOT_WIDE 820
 #define PLOT_NARROW 350
 
 #endif

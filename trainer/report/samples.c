@@ -5,13 +5,15 @@
 
 #include "html.h"
 #include "report.h"
+#include "text.h"
 
 #define FOLD 420	/* characters shown of a longer text; the rest unfolds */
+#define FOLD_CHINESE 210
 
 static void
 text_block(struct buf *page, const char *class, const char *text)
 {
-	size_t shown = utf8_head(text, FOLD);
+	size_t shown = utf8_head(text, text_is_chinese(text) ? FOLD_CHINESE : FOLD);
 
 	if (!text[shown]) {
 		buf_addf(page, "<div class=\"%s\" dir=\"auto\">", class);

@@ -52,7 +52,7 @@ stages_first(const struct stages *s, const char *program, const char *name)
 	return -1;
 }
 
-/* "12 duplicate, 3 length": the counts of an object, largest first. */
+/* "12 duplicate, 3 length": the counts of an object, largest first, zeros left out. */
 static void
 add_counts(struct buf *out, const json_t *counts)
 {
@@ -61,7 +61,7 @@ add_counts(struct buf *out, const json_t *counts)
 
 	for (const char *sep = ""; json_object_size(rest); sep = ", ") {
 		const char *key, *most = NULL;
-		double best = -1;
+		double best = 0;
 		json_t *x;
 
 		json_object_foreach(rest, key, x)
@@ -115,7 +115,7 @@ counts_table(const struct stages *s, struct buf *page)
 	static const char *const head[] = { "Stage", "In", "Out", "Made", "Kept back", "Failed", "Details", NULL };
 	static const char *const column[] = { "in", "out", "made", "taken", "failed" };
 
-	table_open(page, "Records in and out of each stage", head, 1);
+	table_open(page, "Records in and out of each stage", head, 1 | 1 << 6);
 	for (size_t i = 0; i < s->n; i++) {
 		buf_adds(page, "<tr>");
 		cell_head(page, member_text(s->v[i], "program"));
