@@ -26,6 +26,7 @@ LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
 MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
 SERVE = $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c))
 TRAIN = $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c))
+EVAL = $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c))
 UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
 all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%)
@@ -41,7 +42,7 @@ $B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 $B/sa-train: $B/trainer/sa-train.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
-$B/sa-eval: $B/trainer/sa-eval.o $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c)) $B/libsa.a
+$B/sa-eval: $B/trainer/sa-eval.o $(EVAL) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
@@ -60,6 +61,10 @@ $(addprefix $B/unit/,draw stop): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmod
 $(addprefix $B/unit/,data schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
+
+$(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)

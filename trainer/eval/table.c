@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "err.h"
-#include "stats.h"
+#include "wilson.h"
 
 json_t *
 figure(size_t sure, size_t possible, size_t n)

@@ -1,6 +1,6 @@
-/* stats.c - see stats.h */
+/* wilson.c - see wilson.h */
 
-#include "stats.h"
+#include "wilson.h"
 
 #include <math.h>
 

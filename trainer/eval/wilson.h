@@ -1,6 +1,6 @@
-/* stats.h - proportions with their uncertainty. Pure. */
-#ifndef SA_EVAL_STATS_H
-#define SA_EVAL_STATS_H
+/* wilson.h - a proportion with its uncertainty. Pure. */
+#ifndef SA_EVAL_WILSON_H
+#define SA_EVAL_WILSON_H
 
 #include <stddef.h>
 
