@@ -377,6 +377,20 @@ ids() {
 	assert_equal "$(wc -l <log)" 1
 }
 
+@test "serve: a second signal does not wait for what is active" {
+	start
+	exec {fd}<>"/dev/tcp/127.0.0.1/$port"
+	# half a million tokens
+	post_to $fd /v1/completions "$(request '{prompt: [range(250) | "a"], max_tokens: 250, n: 8, stream: true, temperature: 2}')"
+	read -r line <&$fd
+	kill -TERM $pid
+	refuses() { ! (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
+	wait_until 10 refuses
+	kill -TERM $pid
+	wait $pid
+	[[ $(cat <&$fd) != *'[DONE]'* ]]
+}
+
 @test "serve: SIGINT ends an idle server" {
 	start
 	kill -INT $pid
