@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "signals.h"
 
 #define WINDOW_RECORDS 256		/* at least; and four for each of -j, so that one slow reply does not idle the others */
 #define WINDOW_BYTES ((size_t)64 << 20)
@@ -27,14 +27,20 @@ struct loop *loop;
 
 /* ---- diagnostics and failures ---- */
 
+static void
+vnote(const char *fmt, va_list ap)
+{
+	progress_clear();
+	vwarn(fmt, ap);
+}
+
 static void __attribute__((format(printf, 1, 2)))
 note(const char *fmt, ...)
 {
 	va_list ap;
 
-	progress_clear();
 	va_start(ap, fmt);
-	vwarn(fmt, ap);
+	vnote(fmt, ap);
 	va_end(ap);
 }
 
@@ -85,9 +91,8 @@ loop_break(enum exit_status status, const char *fmt, ...)
 {
 	va_list ap;
 
-	progress_clear();
 	va_start(ap, fmt);
-	vwarn(fmt, ap);
+	vnote(fmt, ap);
 	va_end(ap);
 	if (loop->status == STATUS_OK)
 		loop->status = status;
@@ -289,77 +294,13 @@ loop_pump(void)
 	uv_stop(&loop->uv);
 }
 
-/* ---- signals ---- */
-
-static atomic_int caught;	/* the first signal */
-static uv_async_t *_Atomic signal_wake;
-
-/* The first one is the loop's to handle; the second ends the process when this returns. */
-static void
-on_signal(int sig)
-{
-	int none = 0;
-	uv_async_t *wake = signal_wake;
-
-	if (!wake || !atomic_compare_exchange_strong(&caught, &none, sig)) {
-		signal(sig, SIG_DFL);
-		raise(sig);
-		return;
-	}
-	uv_async_send(wake);
-}
-
-struct handlers {
-	struct sigaction interrupt, terminate, pipe;
-};
-
-/* SIGPIPE is ignored for the sockets' sake; an output that nobody reads is seen by EPIPE. What was ignored before us (nohup, a shell's
- * background job) stays so. No SA_RESTART: a blocking write comes back and goes on. */
-static void
-signals_take(struct handlers *old)
-{
-	struct sigaction handle = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
-
-	caught = 0;
-	signal_wake = &loop->wake;
-	sigaction(SIGPIPE, &ignore, &old->pipe);
-	sigaction(SIGINT, &handle, &old->interrupt);
-	sigaction(SIGTERM, &handle, &old->terminate);
-	if (old->interrupt.sa_handler == SIG_IGN)
-		sigaction(SIGINT, &old->interrupt, NULL);
-	if (old->terminate.sa_handler == SIG_IGN)
-		sigaction(SIGTERM, &old->terminate, NULL);
-}
-
-static void
-signals_give_back(const struct handlers *old)
-{
-	signal_wake = NULL;
-	sigaction(SIGINT, &old->interrupt, NULL);
-	sigaction(SIGTERM, &old->terminate, NULL);
-	sigaction(SIGPIPE, &old->pipe, NULL);
-}
-
-static _Noreturn void
-die_by(int sig)
-{
-	sigset_t set;
-
-	signal(sig, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	raise(sig);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	_exit(128 + sig);
-}
-
 /* ---- the loop ---- */
 
 static void
 on_wake(uv_async_t *wake)
 {
 	(void)wake;
-	if (caught && !loop->over) {
+	if (signals_caught() && !loop->over) {
 		loop->over = true;
 		uv_stop(&loop->uv);
 		return;
@@ -416,11 +357,12 @@ loop_start(struct loop *l)
 	l->in = intake_start(l->run->next, l->run->arg, &l->wake);
 }
 
-/* Cancel what is in flight and close everything; `wake` last, since a signal may still come. */
+/* Cancel what is in flight and close everything. */
 static void
 loop_close(struct loop *l)
 {
 	l->over = true;
+	signals_no_wake();
 	l->stats.blank = (long long)intake_blank(l->in);
 	intake_stop(l->in);
 	if (l->opener)
@@ -458,7 +400,7 @@ write_stats(struct loop *l, FILE *to)
 {
 	json_t *o = stats_json(&l->stats, l->f->name);
 
-	l->muted = l->muted || caught || l->output_error || l->status == STATUS_USAGE;
+	l->muted = l->muted || signals_caught() || l->output_error || l->status == STATUS_USAGE;
 	if (l->f->finish)
 		l->f->finish(o);
 	json_object_set_new(o, "made", json_integer(l->stats.made));
@@ -506,13 +448,14 @@ filter_run(const struct filter *f, const struct run *r)
 {
 	FILE *stats = r->stats ? fopen(r->stats, "we") : NULL;
 	enum exit_status status;
-	struct handlers old;
 	struct loop l;
 	char *key;
 
 	if (r->stats && !stats)
 		die(STATUS_USAGE, "%s: %s", r->stats, strerror(errno));
 	hold_standard_descriptors();
+	if (!f->no_model)
+		run_check(r);
 	key = key_load(r);
 	loop_init(&l, f, r);
 	l.key = key;
@@ -520,20 +463,20 @@ filter_run(const struct filter *f, const struct run *r)
 	if (f->begin)
 		f->begin();
 	loop_start(&l);
-	signals_take(&old);
+	signals_take(&l.wake);
 	uv_run(&l.uv, UV_RUN_DEFAULT);
 	loop_close(&l);
-	if (!caught && !l.output_error && l.status != STATUS_USAGE)
+	if (!signals_caught() && !l.output_error && l.status != STATUS_USAGE)
 		check_balance(&l);
 	progress_clear();
 	write_prefix(&l);
 	write_stats(&l, stats);
 	write_prefix(&l);
-	signals_give_back(&old);
-	if (caught)
-		die_by(caught);
+	if (signals_caught())
+		signals_die(signals_caught());
 	if (l.output_error == EPIPE)
-		die_by(SIGPIPE);
+		signals_die(SIGPIPE);
+	signals_give_back();
 	status = judge(&l);
 	window_free(l.window);
 	output_free(l.out);

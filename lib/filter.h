@@ -9,6 +9,14 @@
  * After the last record is finished, end() may ask about the stream as a whole; its replies come to take() with r == NULL, in the order in
  * which they were asked whatever order they arrived in, so that the same input, seed and model give the same bytes at any -j.
  *
+ * A chat reply reaches take() only when it is one: no text, a refusal or a content filter fails the record as "blocked", finish_reason "length"
+ * as "truncated" (unless the question's max_tokens is 0 or 1), a body that is no reply as "server" after retries. Replies to ask_echo() and
+ * ask_completion() come as they are. Replies about one record, too, come in the order of asking. In the end phase all these, and requests
+ * that failed, come to take(NULL, ...) with reply.error set.
+ *
+ * A run that is broken off (a signal, an output that nobody reads or that is full, an input error) calls no end(), and what emit() is given in
+ * finish() is then not written: nothing is concluded from half a stream. --stats is written all the same.
+ *
  * All callbacks run on the loop's thread. The default -j is 64; retries: connect errors, time-outs, 408, 409, 429, 5xx with full-jitter back-off. */
 #ifndef SA_FILTER_H
 #define SA_FILTER_H
@@ -46,7 +54,8 @@ struct filter {
 
 /* Ask a chat completion / the log-probabilities of a text / a plain completion. `tag` comes back in the reply. p == NULL: the command
  * line's parameters. Where p (or the command line) has no seed, the request's seed is made from --seed, the record's id and the number of
- * the ask, so it never depends on what else runs. Texts are copied. */
+ * the ask, so it never depends on what else runs. Texts are copied; p->stop
+ * must outlive the run. */
 void ask_chat(struct asks *q, const struct msg *m, size_t n, const struct params *p, int tag);
 void ask_echo(struct asks *q, const char *text, int tag);
 void ask_completion(struct asks *q, const char *text, const struct params *p, int top_logprobs, int tag);

@@ -31,7 +31,7 @@ struct server {
 	char dir[PATH_MAX];	/* the checkpoint's real path */
 	char prefix[80];	/* a socket's path has 108 bytes at most */
 	pid_t child;		/* the process we started, or 0 */
-	int exit;		/* its exit status, or -1 while it runs (or is not ours) */
+	int exit;		/* its exit status (STATUS_USAGE also when there was none to start), or -1 while it runs or is not ours */
 };
 
 /* ---- the checkpoint ---- */
@@ -232,8 +232,10 @@ start_server(struct server *s, struct err *e)
 	char *argv[] = { program, s->dir, "--shared", s->prefix, NULL };
 	int fd;
 
-	if (find_server(program, e) < 0)
+	if (find_server(program, e) < 0) {
+		s->exit = STATUS_USAGE;
 		return -1;
+	}
 	path_of(s, ".log", log);
 	/* Above 2, so that the child's dup2() cannot hit it. */
 	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -102,6 +102,7 @@ void loop_fail(struct asks *q, enum rec_class c, const char *message, long attem
 void loop_finished(struct asks *q);	/* q->rec is complete: into the window; frees both */
 
 /* run.c */
+void run_check(const struct run *r);	/* what is wrong with the options themselves is found before anything is read; dies with exit 2 */
 char *key_load(const struct run *r);	/* malloc'd; NULL: none. Dies with exit 2 when the file will not do */
 
 #endif

@@ -51,9 +51,8 @@ run_opts_no_model(struct run *r)
 	return table;
 }
 
-/* What is wrong with the options themselves is found before anything is read. */
-static void
-check_options(const struct run *r)
+void
+run_check(const struct run *r)
 {
 	const char *spec = r->endpoint ? r->endpoint : getenv("SA_ENDPOINT");
 	struct err e;
@@ -79,8 +78,6 @@ filter_main(int argc, char **argv, const struct filter *f)
 	for (int i = 1; i <= operands; i++)
 		if (i > 1 || strcmp(argv[i], "-") != 0)
 			die(STATUS_USAGE, "unexpected operand: %s (records are read from standard input)", argv[i]);
-	if (!f->no_model)
-		check_options(&run);
 	status = filter_run(f, &run);
 	/* Some file systems tell of a full disk only now. */
 	if (close(STDOUT_FILENO) < 0 && status != STATUS_IO)
