@@ -131,9 +131,8 @@ turn4(float *panel, int width, const float *b, size_t ld)
 /* Elements of each column at a time: the part of the panel being written stays in the first cache. */
 #define STRIP 64
 
-/* Columns ahead that are fetched: at batch 1 packing is all there is to a product, and its short runs are too many for the hardware to foresee. */
-#define AHEAD 16
-
+/* Fetch the strip that comes a panel's worth of work (some 200 ns) later: at batch 1 packing is all there is to a product, and its short runs
+ * are too many for the hardware to foresee. */
 static inline void
 fetch(const float *b, size_t ld)
 {
@@ -164,12 +163,10 @@ pack_cols(float *panel, int width, const float *b, size_t ld, size_t k, size_t c
 	for (i0 = 0; i0 < k; i0 = end) {
 		end = k - i0 < STRIP ? k : i0 + STRIP;
 		for (j = 0; j + 4 <= cols; j += 4) {
-			if (j + AHEAD < cols)
-				fetch(b + (j + AHEAD) * ld + i0, ld);
-			else if (end < k)
-				fetch(b + (j + AHEAD - cols) * ld + end, ld);
+			if (end < k)
+				fetch(b + j * ld + end, ld);
 			else
-				fetch(b + (j + AHEAD) * ld, ld);	/* most likely the next panel's */
+				fetch(b + (width + j) * ld, ld);	/* most likely the next panel */
 			turn_strip(panel, width, b, ld, i0, end, j);
 		}
 		for (; j < (size_t)width; j++)
