@@ -147,6 +147,17 @@ bad_line(const struct input *i, const char *why)
 	window_finish(loop->window, place, buf_take(&b), n);
 }
 
+/* The escape \u0000 somewhere in a valid line. Texts go to the model as C strings: it would be asked about what stands before the NUL only, and
+ * the rest would pass unseen. */
+static bool
+holds_nul(const char *line)
+{
+	for (; (line = strchr(line, '\\')); line += 2)
+		if (strncmp(line + 1, "u0000", 5) == 0)
+			return true;
+	return false;
+}
+
 /* Ask about it; what needs no answer is finished at once. */
 static void
 converse(struct rec *r, const struct input *i)
@@ -160,6 +171,8 @@ converse(struct rec *r, const struct input *i)
 	loop->current = NULL;
 	if (!q->failed && !q->taken && TAILQ_EMPTY(&q->list))
 		loop->stats.passed++;
+	if (!TAILQ_EMPTY(&q->list) && holds_nul(i->text))
+		loop_fail(q, BAD_RECORD, "a text with a NUL character (\\u0000) cannot be asked about", 0, 0);
 	asks_go_on(q);
 }
 

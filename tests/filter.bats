@@ -116,6 +116,15 @@ expect_errors() {
 	assert_equal "$(jq -c 'has("intents")' output | uniq)" false
 }
 
+@test "contract 7: a text that hides behind a NUL is not asked about" {
+	serve echo
+	given '{"prompt":"a b\u0000 and more"}' '{"prompt":"a b \\u0000"}' '{"prompt":"a b\u0000 and more","ppl":1}'
+	run_filter sa-ppl -e "$E"
+	expect_status 1
+	expect_errors bad_record null null
+	expect_requests 1
+}
+
 @test "contract 8: empty input is no work: no network, no key, no endpoint" {
 	for args in "" "-e $dead_endpoint"; do
 		run_filter sa-ppl $args
