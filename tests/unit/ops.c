@@ -1,93 +1,7 @@
 /* ops.c - the fast operations against the plain ones, the plain backward passes against finite differences, and bits that must not depend on
- * the batch or the threads */
-#include <stdint.h>
-
+ * the batch or the threads (attention is in attend.c) */
 #include "cpu/gemm.h"
-#include "op.h"
-#include "t.h"
-
-static struct mach *one, *three;
-
-static uint64_t state = 1;
-
-/* Uniform in -1..1. */
-static float
-rnd(void)
-{
-	state = state * 6364136223846793005u + 1442695040888963407u;
-	return (float)(state >> 40) / (1 << 23) - 1;
-}
-
-static float *
-noise(size_t n)
-{
-	float *p = malloc(n * sizeof *p);
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		p[i] = rnd();
-	return p;
-}
-
-static float *
-copy(const float *x, size_t n)
-{
-	return memcpy(malloc(n * sizeof *x), x, n * sizeof *x);
-}
-
-/* The largest difference, as a part of the largest value. NaN counts as infinite. */
-static double
-off(const float *got, const float *want, size_t n)
-{
-	double most = 0, diff = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		if (isnan(got[i]) != isnan(want[i]))
-			return INFINITY;
-		most = fmax(most, fabs(want[i]));
-		diff = fmax(diff, fabs((double)got[i] - want[i]));
-	}
-	return diff / (most > 0 ? most : 1);
-}
-
-static double
-weighed(const float *x, const float *by, size_t n)
-{
-	double sum = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		sum += (double)x[i] * by[i];
-	return sum;
-}
-
-#define TOL 3e-6
-#define CHECK_CLOSE(got, want, n) CHECK_NUM(off(got, want, n), 0, TOL)
-#define CHECK_SAME(a, b, n) CHECK(memcmp(a, b, (n) * sizeof *(a)) == 0)
-
-/* d/dx[i] of loss(arg), by central differences of +-h, against grad[i] for all i. */
-static void
-check_slope(const char *what, float *x, const float *grad, size_t n, float h, double (*loss)(void *arg), void *arg)
-{
-	double most = 0, diff = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		float was = x[i], up, down;
-		double a, b;
-
-		x[i] = up = was + h;
-		a = loss(arg);
-		x[i] = down = was - h;
-		b = loss(arg);
-		x[i] = was;
-		most = fmax(most, fabs(grad[i]));
-		diff = fmax(diff, fabs(grad[i] - (a - b) / ((double)up - down)));
-	}
-	if (!CHECK(diff <= 2e-3 * most + 1e-6))
-		printf("#   slope of %s: off by %g, largest %g\n", what, diff, most);
-}
+#include "oracle.h"
 
 /* ---- embed ---- */
 
@@ -337,119 +251,6 @@ rope_turns_and_turns_back(void)
 	free(x); free(a); free(b);
 }
 
-/* ---- attention ---- */
-
-struct attend_case {
-	int H, G, D, nseq, cu[8];
-	float *q, *k, *v, *out, *lse, *by;
-};
-
-#define SHAPE(h, g, d, n, ...) { .H = h, .G = g, .D = d, .nseq = n, .cu = { 0, __VA_ARGS__ } }
-
-static const struct attend_case shapes[] = {
-	SHAPE(1, 1, 2, 1, 1), SHAPE(4, 2, 8, 3, 5, 6, 40), SHAPE(2, 2, 64, 2, 49, 200), SHAPE(6, 1, 10, 4, 33, 33, 97, 130), SHAPE(4, 2, 64, 1, 450),
-};
-
-static void
-attend_setup(struct attend_case *c, const struct attend_case *shape)
-{
-	int T = shape->cu[shape->nseq];
-
-	*c = *shape;
-	c->q = noise(T * c->H * c->D);
-	c->k = noise(T * c->G * c->D);
-	c->v = noise(T * c->G * c->D);
-	c->out = noise(T * c->H * c->D);
-	c->by = noise(T * c->H * c->D);
-	c->lse = noise(T * c->H);
-}
-
-static void
-attend_teardown(struct attend_case *c)
-{
-	free(c->q); free(c->k); free(c->v); free(c->out); free(c->by); free(c->lse);
-}
-
-static void
-attend_fast_equals_plain(void)
-{
-	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-		struct attend_case c;
-		int T = shapes[s].cu[shapes[s].nseq], nq = T * shapes[s].H * shapes[s].D, nk = T * shapes[s].G * shapes[s].D;
-		float *out = noise(nq), *lse = noise(T * shapes[s].H), *d[6];
-
-		attend_setup(&c, &shapes[s]);
-		ops_plain.attend(one, c.out, c.lse, c.q, c.k, c.v, c.cu, c.nseq, c.H, c.G, c.D);
-		ops_cpu.attend(three, out, lse, c.q, c.k, c.v, c.cu, c.nseq, c.H, c.G, c.D);
-		CHECK_CLOSE(out, c.out, nq);
-		CHECK_CLOSE(lse, c.lse, T * c.H);
-		for (int i = 0; i < 6; i++)
-			d[i] = noise(i % 3 ? nk : nq);
-		ops_plain.attend_back(one, d[0], d[1], d[2], c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
-		ops_cpu.attend_back(three, d[3], d[4], d[5], c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
-		CHECK_NUM(off(d[3], d[0], nq), 0, 1e-5);
-		CHECK_NUM(off(d[4], d[1], nk), 0, 1e-5);
-		CHECK_NUM(off(d[5], d[2], nk), 0, 1e-5);
-		for (int i = 0; i < 6; i++)
-			free(d[i]);
-		free(out);
-		free(lse);
-		attend_teardown(&c);
-	}
-}
-
-static double
-attend_loss(void *arg)
-{
-	struct attend_case *c = arg;
-
-	ops_plain.attend(one, c->out, c->lse, c->q, c->k, c->v, c->cu, c->nseq, c->H, c->G, c->D);
-	return weighed(c->out, c->by, c->cu[c->nseq] * c->H * c->D);
-}
-
-static void
-attend_backward_is_the_slope_of_the_forward(void)
-{
-	static const struct attend_case shape = SHAPE(4, 2, 6, 2, 3, 9);
-	enum { NQ = 9 * 4 * 6, NK = 9 * 2 * 6 };
-	struct attend_case c;
-	float dq[NQ], dk[NK], dv[NK];
-
-	attend_setup(&c, &shape);
-	attend_loss(&c);
-	ops_plain.attend_back(one, dq, dk, dv, c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
-	check_slope("q", c.q, dq, NQ, 1e-2f, attend_loss, &c);
-	check_slope("k", c.k, dk, NK, 1e-2f, attend_loss, &c);
-	check_slope("v", c.v, dv, NK, 1e-2f, attend_loss, &c);
-	attend_teardown(&c);
-}
-
-/* A sequence by itself, in one go, against plain; then in pieces of any size, and packed among others: the same bits. */
-static void
-attend_has_the_same_bits_however_a_sequence_is_cut_or_packed(void)
-{
-	static const struct attend_case shape = SHAPE(4, 2, 64, 1, 450);
-	static const int cuts[] = { 1, 1, 2, 44, 1, 60, 1, 200, 140 };
-	struct attend_case c;
-	int T = 450, Q = 4 * 64, K = 2 * 64, past = 0;
-	float *want = noise(T * Q), *got = noise(T * Q), *lse = noise(T * 4);
-
-	attend_setup(&c, &shape);
-	ops_plain.attend(one, want, c.lse, c.q, c.k, c.v, c.cu, 1, c.H, c.G, c.D);
-	ops_cpu.attend_cached(three, c.out, c.q, c.k, c.v, 0, T, c.H, c.G, c.D);
-	CHECK_CLOSE(c.out, want, T * Q);
-	for (size_t i = 0; i < sizeof cuts / sizeof *cuts; past += cuts[i++])
-		ops_cpu.attend_cached(i % 2 ? one : three, got + past * Q, c.q + past * Q, c.k, c.v, past, cuts[i], c.H, c.G, c.D);
-	CHECK_INT(past, T);
-	CHECK_SAME(got, c.out, T * Q);
-	ops_cpu.attend(three, c.out, c.lse, c.q, c.k, c.v, (int[]){ 0, 100, 223, 450 }, 3, c.H, c.G, c.D);
-	ops_cpu.attend(one, got, lse, c.q + 100 * Q, c.k + 100 * K, c.v + 100 * K, (int[]){ 0, 123 }, 1, c.H, c.G, c.D);
-	CHECK_SAME(got, c.out + 100 * Q, 123 * Q);
-	CHECK_SAME(lse, c.lse + 100 * 4, 123 * 4);
-	free(want); free(got); free(lse);
-	attend_teardown(&c);
-}
-
 /* ---- swiglu ---- */
 
 struct swiglu_case {
@@ -637,11 +438,9 @@ every_part_runs_once_a_call(void)
 	}
 }
 
-int
-main(void)
+static void
+tests(void)
 {
-	one = mach_new(1);
-	three = mach_new(3);
 	RUN(every_part_runs_once_a_call);
 	RUN(embed_gathers_rows_and_its_backward_adds_in_token_order);
 	RUN(rmsnorm_fast_equals_plain);
@@ -653,16 +452,16 @@ main(void)
 	RUN(linear_backward_has_the_same_bits_on_any_threads);
 	RUN(register_tiles_of_every_instruction_set_agree);
 	RUN(rope_turns_and_turns_back);
-	RUN(attend_fast_equals_plain);
-	RUN(attend_backward_is_the_slope_of_the_forward);
-	RUN(attend_has_the_same_bits_however_a_sequence_is_cut_or_packed);
 	RUN(swiglu_fast_equals_plain_and_its_backward_is_the_slope);
 	RUN(cross_entropy_gradient_is_the_slope_of_the_loss);
 	RUN(cross_entropy_fast_equals_plain);
 	RUN(sums_and_squares_fast_equal_plain);
 	RUN(adamw_fast_equals_plain);
 	RUN(adamw_first_step_is_the_learning_rate);
-	mach_free(one);
-	mach_free(three);
-	return t_done();
+}
+
+int
+main(void)
+{
+	return oracle_main(tests);
 }

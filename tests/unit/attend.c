@@ -1,0 +1,128 @@
+/* attend.c - fast attention against the plain one, the plain backward against finite differences, and bits that depend on neither packing nor the
+ * way a sequence was cut */
+#include "oracle.h"
+
+struct attend_case {
+	int H, G, D, nseq, cu[8];
+	float *q, *k, *v, *out, *lse, *by;
+};
+
+#define SHAPE(h, g, d, n, ...) { .H = h, .G = g, .D = d, .nseq = n, .cu = { 0, __VA_ARGS__ } }
+
+static const struct attend_case shapes[] = {
+	SHAPE(1, 1, 2, 1, 1), SHAPE(4, 2, 8, 3, 5, 6, 40), SHAPE(2, 2, 64, 2, 49, 200), SHAPE(6, 1, 10, 4, 33, 33, 97, 130), SHAPE(4, 2, 64, 1, 450),
+};
+
+static void
+attend_setup(struct attend_case *c, const struct attend_case *shape)
+{
+	int T = shape->cu[shape->nseq];
+
+	*c = *shape;
+	c->q = noise(T * c->H * c->D);
+	c->k = noise(T * c->G * c->D);
+	c->v = noise(T * c->G * c->D);
+	c->out = noise(T * c->H * c->D);
+	c->by = noise(T * c->H * c->D);
+	c->lse = noise(T * c->H);
+}
+
+static void
+attend_teardown(struct attend_case *c)
+{
+	free(c->q); free(c->k); free(c->v); free(c->out); free(c->by); free(c->lse);
+}
+
+static void
+attend_fast_equals_plain(void)
+{
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+		struct attend_case c;
+		int T = shapes[s].cu[shapes[s].nseq], nq = T * shapes[s].H * shapes[s].D, nk = T * shapes[s].G * shapes[s].D;
+		float *out = noise(nq), *lse = noise(T * shapes[s].H), *d[6];
+
+		attend_setup(&c, &shapes[s]);
+		ops_plain.attend(one, c.out, c.lse, c.q, c.k, c.v, c.cu, c.nseq, c.H, c.G, c.D);
+		ops_cpu.attend(three, out, lse, c.q, c.k, c.v, c.cu, c.nseq, c.H, c.G, c.D);
+		CHECK_CLOSE(out, c.out, nq);
+		CHECK_CLOSE(lse, c.lse, T * c.H);
+		for (int i = 0; i < 6; i++)
+			d[i] = noise(i % 3 ? nk : nq);
+		ops_plain.attend_back(one, d[0], d[1], d[2], c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
+		ops_cpu.attend_back(three, d[3], d[4], d[5], c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
+		CHECK_NUM(off(d[3], d[0], nq), 0, 1e-5);
+		CHECK_NUM(off(d[4], d[1], nk), 0, 1e-5);
+		CHECK_NUM(off(d[5], d[2], nk), 0, 1e-5);
+		for (int i = 0; i < 6; i++)
+			free(d[i]);
+		free(out);
+		free(lse);
+		attend_teardown(&c);
+	}
+}
+
+static double
+attend_loss(void *arg)
+{
+	struct attend_case *c = arg;
+
+	ops_plain.attend(one, c->out, c->lse, c->q, c->k, c->v, c->cu, c->nseq, c->H, c->G, c->D);
+	return weighed(c->out, c->by, c->cu[c->nseq] * c->H * c->D);
+}
+
+static void
+attend_backward_is_the_slope_of_the_forward(void)
+{
+	static const struct attend_case shape = SHAPE(4, 2, 6, 2, 3, 9);
+	enum { NQ = 9 * 4 * 6, NK = 9 * 2 * 6 };
+	struct attend_case c;
+	float dq[NQ], dk[NK], dv[NK];
+
+	attend_setup(&c, &shape);
+	attend_loss(&c);
+	ops_plain.attend_back(one, dq, dk, dv, c.by, c.q, c.k, c.v, c.out, c.lse, c.cu, c.nseq, c.H, c.G, c.D);
+	check_slope("q", c.q, dq, NQ, 1e-2f, attend_loss, &c);
+	check_slope("k", c.k, dk, NK, 1e-2f, attend_loss, &c);
+	check_slope("v", c.v, dv, NK, 1e-2f, attend_loss, &c);
+	attend_teardown(&c);
+}
+
+/* A sequence by itself, in one go, against plain; then in pieces of any size, and packed among others: the same bits. */
+static void
+attend_has_the_same_bits_however_a_sequence_is_cut_or_packed(void)
+{
+	static const struct attend_case shape = SHAPE(4, 2, 64, 1, 450);
+	static const int cuts[] = { 1, 1, 2, 44, 1, 60, 1, 200, 140 };
+	struct attend_case c;
+	int T = 450, Q = 4 * 64, K = 2 * 64, past = 0;
+	float *want = noise(T * Q), *got = noise(T * Q), *lse = noise(T * 4);
+
+	attend_setup(&c, &shape);
+	ops_plain.attend(one, want, c.lse, c.q, c.k, c.v, c.cu, 1, c.H, c.G, c.D);
+	ops_cpu.attend_cached(three, c.out, c.q, c.k, c.v, 0, T, c.H, c.G, c.D);
+	CHECK_CLOSE(c.out, want, T * Q);
+	for (size_t i = 0; i < sizeof cuts / sizeof *cuts; past += cuts[i++])
+		ops_cpu.attend_cached(i % 2 ? one : three, got + past * Q, c.q + past * Q, c.k, c.v, past, cuts[i], c.H, c.G, c.D);
+	CHECK_INT(past, T);
+	CHECK_SAME(got, c.out, T * Q);
+	ops_cpu.attend(three, c.out, c.lse, c.q, c.k, c.v, (int[]){ 0, 100, 223, 450 }, 3, c.H, c.G, c.D);
+	ops_cpu.attend(one, got, lse, c.q + 100 * Q, c.k + 100 * K, c.v + 100 * K, (int[]){ 0, 123 }, 1, c.H, c.G, c.D);
+	CHECK_SAME(got, c.out + 100 * Q, 123 * Q);
+	CHECK_SAME(lse, c.lse + 100 * 4, 123 * 4);
+	free(want); free(got); free(lse);
+	attend_teardown(&c);
+}
+
+static void
+tests(void)
+{
+	RUN(attend_fast_equals_plain);
+	RUN(attend_backward_is_the_slope_of_the_forward);
+	RUN(attend_has_the_same_bits_however_a_sequence_is_cut_or_packed);
+}
+
+int
+main(void)
+{
+	return oracle_main(tests);
+}
