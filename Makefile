@@ -49,7 +49,7 @@ $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/re
 $B/nano-corpus: $B/pipelines/nano/bank.o
 $(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MODEL) $(BASE)
-$B/fault: $B/tests/fault/fault.o $B/libsa.a
+$B/fault: $(patsubst %.c,$B/%.o,$(wildcard tests/fault/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)

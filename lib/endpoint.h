@@ -4,10 +4,10 @@
  *     unix:PATH            a server that somebody started on that socket
  *     local:DIR            one sa-serve per user and checkpoint, shared by every process that names it
  *
- * local: The first process to come takes a lock file in a 0700 directory of the user's ($XDG_RUNTIME_DIR/sa, else /tmp/sa-UID; checked for owner and mode), starts
- * sa-serve (beside this program's own file, else on PATH) on a socket there and waits until /health says ok; the name is a hash of the checkpoint's device,
- * inode, times and of the serving options. Each client holds one connection to the server's lease socket open until it exits: the kernel closes it also
- * after kill -9. The server ends a few seconds after the last lease closes. */
+ * local: the first process to come takes a lock file in a 0700 directory of the user's ($XDG_RUNTIME_DIR/sa, else /tmp/sa-UID; checked for
+ * owner and mode), starts sa-serve (beside this program's own file, else on PATH) on a socket there and waits until /health says ok. Each
+ * client holds one connection to the server's lease socket open until it exits: the kernel closes it also after kill -9. The server ends a
+ * few seconds after the last lease closes. local.h has the details. */
 #ifndef SA_ENDPOINT_H
 #define SA_ENDPOINT_H
 

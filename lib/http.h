@@ -40,7 +40,8 @@ struct http *http_new(uv_loop_t *loop, int max_connections);
 void http_free(struct http *h);	/* nothing may be in flight; closes its handles (run the loop once more after it) */
 
 /* POST `body` (copied) to base + path, JSON both ways. timeout in seconds for this attempt. */
-struct http_req *http_post(struct http *h, const struct http_target *t, const char *path, const char *body, size_t n, double timeout, http_done *done, void *arg);
+struct http_req *http_post(struct http *h, const struct http_target *t, const char *path, const char *body, size_t n, double timeout,
+			   http_done *done, void *arg);
 void http_cancel(struct http_req *r);	/* `done` is called from the loop, later, with cancelled set */
 
 /* GET base + path and wait for the answer; for use where no loop runs. The body goes to *out, the HTTP status to *status (0: none).

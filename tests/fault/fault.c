@@ -41,25 +41,9 @@
 #include "err.h"
 #include "num.h"
 #include "opt.h"
-
-#include <jansson.h>
+#include "script.h"
 
 #define MOST ((size_t)256 << 20)	/* bytes of a request */
-
-enum kind { OK, ECHO_PROMPT, SEED, ECHO_TOKENS, LENGTH, NULL_TEXT, REFUSAL, FILTERED, JSON, STATUS, GARBAGE, NOISE, BIG, CUT, CLOSE, RESET, HANG, DIE };
-static const char *const kind_name[] = {
-	"ok", "echo-prompt", "seed", "echo", "length", "null", "refusal", "filtered", "json", "status", "garbage", "noise", "big", "cut", "close",
-	"reset", "hang", "die", NULL
-};
-
-struct action {
-	enum kind kind;
-	char *text;		/* behind the word */
-	long long status, mib;
-	char *retry_after, *code;
-	long long times;
-	long long wait_from, wait_to;	/* ms */
-};
 
 struct conn {
 	union {
@@ -78,246 +62,10 @@ struct conn {
 	const struct action *action;
 };
 
-static struct action *script;
-static size_t lines, at, done_of_line;	/* the script, its line in use, requests that it answered */
 static int at_once;
 static FILE *log_file;
 static uv_loop_t *loop;
 static union { uv_tcp_t tcp; uv_pipe_t pipe; uv_stream_t stream; } server;
-
-/* ---- the script ---- */
-
-static char *
-word(char **s)
-{
-	char *w = *s + strspn(*s, " ");
-	size_t n = strcspn(w, " ");
-
-	*s = w + n;
-	if (**s)
-		*(*s)++ = 0;
-	return w;
-}
-
-static long long
-number(const char *s, const char *line)
-{
-	long long x;
-
-	if (num_int(s, 0, 1000000000, &x, NULL) < 0)
-		die(STATUS_USAGE, "script: no number: %s in: %s", s, line);
-	return x;
-}
-
-static void
-parse_wait(struct action *a, char *w, const char *line)
-{
-	char *dash = strchr(w, '-');
-
-	if (dash)
-		*dash = 0;
-	a->wait_from = number(w, line);
-	a->wait_to = dash ? number(dash + 1, line) : a->wait_from;
-}
-
-static void
-parse_status(struct action *a, char *s, const char *line)
-{
-	a->status = number(word(&s), line);
-	while (*s) {
-		const char *w = word(&s);
-
-		if (strcmp(w, "retry-after") == 0)
-			a->retry_after = word(&s);
-		else if (strcmp(w, "code") == 0)
-			a->code = word(&s);
-		else
-			die(STATUS_USAGE, "script: unknown word: %s in: %s", w, line);
-	}
-}
-
-static struct action
-parse_line(char *s)
-{
-	struct action a = { .times = 1 };
-	const char *line = xstrdup(s), *w;
-	int k = 0;
-
-	for (w = word(&s); strcmp(w, "times") == 0 || strcmp(w, "delay") == 0; w = word(&s)) {
-		if (*w == 't')
-			a.times = number(word(&s), line);
-		else
-			parse_wait(&a, word(&s), line);
-	}
-	while (kind_name[k] && strcmp(kind_name[k], w) != 0)
-		k++;
-	if (!kind_name[k])
-		die(STATUS_USAGE, "script: unknown action: %s", line);
-	a.kind = (enum kind)k;
-	a.text = s;
-	if (a.kind == STATUS)
-		parse_status(&a, s, line);
-	if (a.kind == BIG)
-		a.mib = number(word(&s), line);
-	free((char *)line);
-	return a;
-}
-
-static void
-read_script(const char *path)
-{
-	struct buf b = BUF_INIT(1 << 20);
-	struct err e;
-	char *rest;
-
-	if (buf_read_file(&b, path, &e) < 0)
-		die(STATUS_USAGE, "%s", e.msg);
-	rest = b.p;
-	for (char *line; (line = strsep(&rest, "\n"));) {
-		if (!*line)
-			continue;
-		script = xreallocarray(script, lines + 1, sizeof *script);
-		script[lines++] = parse_line(line);
-	}
-	if (lines == 0)
-		die(STATUS_USAGE, "%s: no actions", path);
-}
-
-static const struct action *
-next_action(void)
-{
-	const struct action *a = &script[at];
-
-	if (++done_of_line >= (size_t)a->times && at + 1 < lines) {
-		at++;
-		done_of_line = 0;
-	}
-	return a;
-}
-
-/* ---- replies ---- */
-
-static void
-add_reply(struct buf *out, long long status, const char *headers, const char *body, size_t n)
-{
-	buf_addf(out, "HTTP/1.1 %lld Status\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n", status, headers, n);
-	buf_add(out, body, n);
-}
-
-static json_t *
-chat_reply(json_t *content, const char *finish, const char *refusal)
-{
-	json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", content);
-
-	if (refusal)
-		json_object_set_new(message, "refusal", json_string(refusal));
-	return json_pack("{s:[{s:i, s:o, s:s}], s:{s:i, s:i}}", "choices", "index", 0, "message", message, "finish_reason", finish,
-			 "usage", "prompt_tokens", 7, "completion_tokens", 3);
-}
-
-/* The script's text as a JSON string, so that \n can be written in it. */
-static json_t *
-script_text(const char *s)
-{
-	struct buf b = BUF_INIT(1 << 20);
-	json_t *v;
-
-	buf_addf(&b, "\"%s\"", s);
-	v = json_loadb(b.p, b.n, JSON_DECODE_ANY, NULL);
-	buf_free(&b);
-	return v ? v : json_string(s);
-}
-
-static json_t *
-last_message(json_t *request)
-{
-	json_t *list = json_object_get(request, "messages");
-	json_t *content = json_object_get(json_array_get(list, json_array_size(list) - 1), "content");
-
-	return content ? json_incref(content) : json_string("");
-}
-
-static json_t *
-seed_text(json_t *request)
-{
-	return json_sprintf("%lld", (long long)json_integer_value(json_object_get(request, "seed")));
-}
-
-static json_t *
-echo_tokens(json_t *request)
-{
-	const char *s = json_string_value(json_object_get(request, "prompt"));
-	json_t *logprobs = json_array();
-	int words = 0;
-
-	for (s = s ? s : ""; *(s += strspn(s, " ")); words++) {
-		size_t n = strcspn(s, " ");
-
-		json_array_append_new(logprobs, words ? json_real(-(double)n / 10) : json_null());
-		s += n;
-	}
-	json_array_append_new(logprobs, json_real(-0.5));
-	return json_pack("{s:[{s:i, s:s, s:s, s:{s:o}}], s:{s:i, s:i}}", "choices", "index", 0, "text", "", "finish_reason", "length",
-			 "logprobs", "token_logprobs", logprobs, "usage", "prompt_tokens", words, "completion_tokens", 1);
-}
-
-static json_t *
-good_reply(const struct action *a, json_t *request)
-{
-	switch (a->kind) {
-	case ECHO_PROMPT:
-		return chat_reply(last_message(request), "stop", NULL);
-	case SEED:
-		return chat_reply(seed_text(request), "stop", NULL);
-	case ECHO_TOKENS:
-		return echo_tokens(request);
-	case NULL_TEXT:
-		return chat_reply(json_null(), "stop", NULL);
-	case REFUSAL:
-		return chat_reply(json_null(), "stop", a->text);
-	default:
-		return chat_reply(script_text(a->text), a->kind == LENGTH ? "length" : a->kind == FILTERED ? "content_filter" : "stop", NULL);
-	}
-}
-
-static void
-add_good_reply(struct buf *out, const struct action *a, const char *body, size_t n)
-{
-	json_t *request = json_loadb(body, n, 0, NULL), *reply = good_reply(a, request);
-	char *text = json_dumps(reply, JSON_COMPACT);
-
-	add_reply(out, 200, "", text, strlen(text));
-	free(text);
-	json_decref(reply);
-	json_decref(request);
-}
-
-static void
-add_error_reply(struct buf *out, const struct action *a)
-{
-	struct buf headers = BUF_INIT(1 << 16);
-	json_t *error = json_pack("{s:{s:s, s:s, s:s}}", "error", "message", "as the script says", "type", "script", "code", a->code ? a->code : "none");
-	char *text = json_dumps(error, JSON_COMPACT);
-
-	buf_adds(&headers, "");
-	if (a->retry_after)
-		buf_addf(&headers, "Retry-After: %s\r\n", a->retry_after);
-	add_reply(out, a->status, headers.p, text, strlen(text));
-	free(text);
-	json_decref(error);
-	buf_free(&headers);
-}
-
-static void
-add_big_reply(struct buf *out, long long mib)
-{
-	size_t n = (size_t)mib << 20;
-	char *body = xmalloc(n + 1);
-
-	memset(body, ' ', n);
-	add_reply(out, 200, "", body, n);
-	free(body);
-}
 
 /* ---- connections ---- */
 
@@ -403,26 +151,9 @@ answer(struct conn *c)
 	case RESET:
 		reset(c);
 		return;
-	case STATUS:
-		add_error_reply(&c->out, a);
-		break;
-	case GARBAGE:
-		add_reply(&c->out, 200, "", "<html>not JSON", 14);
-		break;
-	case JSON:
-		add_reply(&c->out, 200, "", a->text, strlen(a->text));
-		break;
-	case NOISE:
-		buf_adds(&c->out, "\001\002 this is not HTTP\n");
-		break;
-	case BIG:
-		add_big_reply(&c->out, a->mib);
-		break;
 	default:
-		add_good_reply(&c->out, a, c->in.p + c->header, c->body);
+		script_reply(&c->out, a, c->in.p + c->header, c->body);
 	}
-	if (a->kind == CUT)
-		c->out.n -= c->out.n / 4;
 	send_out(c, a->kind == CUT || a->kind == NOISE);
 }
 
@@ -468,7 +199,7 @@ answer_get(struct conn *c, const char *path)
 {
 	const char *body = strstr(path, "/models") ? "{\"data\":[{\"id\":\"fault\"}]}" : "{\"status\":\"ok\"}";
 
-	add_reply(&c->out, 200, "", body, strlen(body));
+	script_add_reply(&c->out, 200, "", body, strlen(body));
 	send_out(c, false);
 }
 
@@ -477,7 +208,7 @@ static void
 begin(struct conn *c)
 {
 	char *line = xstrndup(c->in.p, strcspn(c->in.p, "\r")), *rest = line;
-	const char *method = word(&rest), *path = word(&rest);
+	const char *method = script_word(&rest), *path = script_word(&rest);
 	const struct action *a;
 	uint64_t wait;
 
@@ -490,7 +221,7 @@ begin(struct conn *c)
 	}
 	log_request(c, path);
 	free(line);
-	c->action = a = next_action();
+	c->action = a = script_next();
 	wait = (uint64_t)a->wait_from;
 	if (a->wait_to > a->wait_from)
 		wait += XXH3_64bits(c->in.p + c->header, c->body) % (uint64_t)(a->wait_to - a->wait_from);
@@ -605,14 +336,14 @@ main(int argc, char **argv)
 		{ "unix", 0, OPT_STR, &unix_path, "PATH", "listen on this socket instead of 127.0.0.1", 0, 0 },
 		{ 0 },
 	};
+	const struct opt_usage usage = { "--script FILE --log FILE --ready FILE [--unix PATH]", "A server that does what a script says.", opts, NULL };
 	struct buf where = BUF_INIT(4096);
 
 	prog_init(argv[0]);
-	if (opt_parse(argc, argv, &(struct opt_usage){ "--script FILE --log FILE --ready FILE [--unix PATH]", "A server that does what a script says.", opts, NULL }) != 0
-	    || !script_path || !log_path || !ready)
-		die(STATUS_USAGE, "usage: fault --script FILE --log FILE --ready FILE [--unix PATH]");
+	if (opt_parse(argc, argv, &usage) != 0 || !script_path || !log_path || !ready)
+		die(STATUS_USAGE, "usage: fault %s", usage.synopsis);
 	signal(SIGPIPE, SIG_IGN);
-	read_script(script_path);
+	script_read(script_path);
 	log_file = fopen(log_path, "ae");
 	if (!log_file)
 		die(STATUS_IO, "%s: %s", log_path, strerror(errno));
