@@ -150,7 +150,7 @@ newsafety() { run_filter sa-eval newsafety -e unix:./model -j 1 --data prompts -
 	safetybench
 	safetybench -m other
 	expect_status 2
-	expect_stderr_has 'out/results.jsonl was made with model null, now it is "other"' "give another --out"
+	expect_stderr_has 'out/results.jsonl was made with model unset, now it is "other"' "give another --out"
 	safetybench --max-tokens 3
 	expect_status 2
 	expect_stderr_has "max_tokens 64, now it is 3"

@@ -14,6 +14,7 @@ int
 main(int argc, char **argv)
 {
 	struct buf page = BUF_INIT(PAGE_MAX);
+	int status = STATUS_USAGE;
 	struct report r;
 	struct err e;
 
@@ -22,10 +23,16 @@ main(int argc, char **argv)
 		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file." }) != 1)
 		die(STATUS_USAGE, "give one run directory (try --help)");
 	if (report_load(&r, argv[1], &e) < 0 || report_write(&r, &page, &e) < 0)
-		die(STATUS_USAGE, "%s", e.msg);
-	if (fwrite(page.p, 1, page.n, stdout) != page.n || fflush(stdout) != 0)
-		die(STATUS_IO, "write error on standard output");
+		goto out;
+	status = STATUS_OK;
+	if (fwrite(page.p, 1, page.n, stdout) != page.n || fflush(stdout) != 0) {
+		err_set(&e, "write error on standard output");
+		status = STATUS_IO;
+	}
+out:
+	if (status != STATUS_OK)
+		warn("%s", e.msg);
 	report_free(&r);
 	buf_free(&page);
-	return STATUS_OK;
+	return status;
 }

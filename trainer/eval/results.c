@@ -222,9 +222,9 @@ differs(const char *dir, const char *name, json_t *then, json_t *now, struct err
 
 		if (old && json_equal(old, value))
 			continue;
-		a = json_dumps(old, JSON_ENCODE_ANY);
-		b = json_dumps(value, JSON_ENCODE_ANY);
-		err_set(e, "%s/%s was made with %s %s, now it is %s: remove it or give another --out", dir, name, key, a ? a : "unset", b);
+		a = json_is_null(old) ? NULL : json_dumps(old, JSON_ENCODE_ANY);
+		b = json_is_null(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+		err_set(e, "%s/%s was made with %s %s, now it is %s: remove it or give another --out", dir, name, key, a ? a : "unset", b ? b : "unset");
 		free(a);
 		free(b);
 		return -1;
@@ -241,12 +241,14 @@ settings_check(const char *dir, const char *name, json_t *settings, struct err *
 	struct stat st;
 	int rc = 0;
 
-	if (access(path, F_OK) == 0 && !json_is_object(all = json_load_file(path, 0, &je))) {
+	if (access(path, F_OK) < 0)
+		all = json_object();
+	else
+		all = json_load_file(path, 0, &je);
+	if (!json_is_object(all)) {
 		rc = err_set(e, "%s:%d: %s", path, je.line, all ? "not an object" : je.text);
 		goto out;
 	}
-	if (!all)
-		all = json_object();
 	then = json_object_get(all, name);
 	/* A results file that was removed, or never got a line, binds nothing. */
 	if (then && stat(results, &st) == 0 && st.st_size > 0) {
