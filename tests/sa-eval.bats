@@ -202,6 +202,18 @@ newsafety() { run_filter sa-eval newsafety -e unix:./model -j 1 --data prompts -
 	expect_stderr_has "out/results.jsonl:2: "
 }
 
+@test "safetybench: two runs never write the same results" {
+	questions
+	mkdir out
+	: >out/results.jsonl
+	exec 9<out/results.jsonl
+	flock -x 9
+	safetybench
+	exec 9<&-
+	expect_status 2
+	expect_stderr_has "out/results.jsonl: another sa-eval is writing it"
+}
+
 # ---- New-Safety ----
 
 @test "newsafety: answers, verdicts, over-refusal and the refusals that no judge saw" {

@@ -108,7 +108,7 @@ count_bins(const struct histogram *h, const struct numbers *x, double *count)
 {
 	for (size_t i = 0; i < x->n; i++) {
 		double v = h->log ? log10(x->v[i]) : x->v[i];
-		double at = (v - h->lo) / (h->hi - h->lo) * h->bins;
+		double at = (v - h->lo) / (h->hi - h->lo) * h->bins + 1e-9;	/* 0.15 is 0.1499... and belongs to 0.15..0.2 */
 		int bin = at < 0 ? 0 : at >= h->bins ? h->bins - 1 : (int)at;
 
 		count[bin]++;
@@ -132,15 +132,16 @@ put_bins(struct plot *p, const struct histogram *h, int series, int parts)
 	free(count);
 }
 
-/* 1, 2 and 5 of each decade that the axis holds. */
+/* 1, 2 and 5 of each decade that the axis holds; only 1 where they would run into each other. */
 static void
 log_tics(struct plot *p, const struct histogram *h)
 {
 	const char *sep = "";
+	int steps = p->width / (h->hi - h->lo) < 160 ? 1 : 3;
 
 	buf_adds(&p->script, "set logscale x\nset format x '%g'\nset xtics (");
 	for (int decade = (int)floor(h->lo); decade <= (int)ceil(h->hi); decade++)
-		for (int i = 0; i < 3; i++) {
+		for (int i = 0; i < steps; i++) {
 			double x = pow(10, decade) * (i == 0 ? 1 : i == 1 ? 2 : 5);
 
 			if (log10(x) < h->lo - 1e-9 || log10(x) > h->hi + 1e-9)
@@ -222,7 +223,7 @@ draw_training(struct plot *p, const void *data)
 	buf_addf(&p->script, "set multiplot\nset tmargin at screen 0.97\nset bmargin at screen 0.42\nset ylabel 'loss' offset 1\nset format x ''\n"
 		"plot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
 	buf_addf(&p->script, "set tmargin at screen 0.36\nset bmargin at screen %.4f\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\nset format x '%%.0f'\n"
-		"set ytics ('0' 0, '%.2g' %.9g)\nset yrange [0:%.9g]\n", 48.0 / p->height, highest, highest, highest * 1.1);
+		"set ytics ('0' 0, '%.2g' %.9g)\nset yrange [0:%.9g]\n", 60.0 / p->height, highest, highest, highest * 1.1);
 	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n", *last ? last : " with lines");
 }
 

@@ -191,7 +191,10 @@ intents_write(const struct records *r, struct buf *page, struct err *e)
 		bars.label[i] = all[i].name;
 		bars.value[i] = all[i].count;
 	}
-	snprintf(caption, sizeof caption, "Intent labels by number of records, the %zu most frequent of %s.", shown, count_text(text, (long long)n));
+	if (shown < n)
+		snprintf(caption, sizeof caption, "Intent labels by number of records, the %zu most frequent of %s.", shown, count_text(text, (long long)n));
+	else
+		snprintf(caption, sizeof caption, "All intent labels by number of records.");
 	rc = plot_figure(page, "Bar chart of the most frequent intent labels", caption, draw_bars, &bars, e);
 	free(all);
 	free(bars.label);
@@ -293,8 +296,11 @@ records_write(const struct records *r, const struct taxonomy *t, struct buf *pag
 	if (!r->there)
 		return 0;
 	section_open(page, "records", "Prompts and responses");
-	buf_addf(page, "<p>%s records reached the selection; %s of them had failed in an earlier stage and are left out of the figures below.</p>\n",
-		count_text(n, (long long)r->n), r->failed ? count_text(failed, (long long)r->failed) : "none");
+	buf_addf(page, "<p>%s records reached the selection; ", count_text(n, (long long)r->n));
+	if (r->failed)
+		buf_addf(page, "%s of them had failed in an earlier stage and are left out of the figures below.</p>\n", count_text(failed, (long long)r->failed));
+	else
+		buf_adds(page, "none of them had failed.</p>\n");
 	if (json_object_size(r->intents))
 		rc = intents_write(r, page, e);
 	if (rc == 0 && json_object_size(r->categories))
