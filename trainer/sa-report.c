@@ -1,7 +1,7 @@
 /* sa-report - tables and pictures of a run, as one HTML file that needs nothing else
  *
- * Reads a run directory (stats/, judged.ndjson, sft.jsonl, train/log.jsonl, eval/), writes the page on standard output when all of it is
- * made. The parts are in trainer/report/. */
+ * Reads a run directory (stats/, judged.ndjson, sft.jsonl, train/log.jsonl, eval/), writes the page on standard output when all of it
+ * is made. The parts are in trainer/report/. */
 
 #include <stdio.h>
 

@@ -116,7 +116,8 @@ letter_of(const char *line)
 	for (int k = 0; k < OPTIONS_MAX; k++) {
 		char x = (char)('A' + k);
 
-		if (has_letter_with(line, x, ")") || has_letter_with(line, x, "：") || has_letter_with(line, x, "。") || letter_near_end(line, x))
+		if (has_letter_with(line, x, ")") || has_letter_with(line, x, "：") || has_letter_with(line, x, "。") ||
+			letter_near_end(line, x))
 			return k;
 		if (line[0] == x && (line[1] == ' ' || line[1] == '.' || line[1] == '('))
 			return k;

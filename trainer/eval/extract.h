@@ -1,8 +1,8 @@
 /* extract.h - which option a reply chooses: SafetyBench's own reading of it, quirks included. Pure.
  *
- * Source: thu-coai/SafetyBench, process_medium_results(). Known quirks that are kept, so that scores compare: "USA" gives A,
- * "**B**" and "选项B正确" give nothing, an option whose text is inside the reply's line wins by order. Python's str.strip() and
- * str.lower() are followed for all of Unicode. */
+ * Source: thu-coai/SafetyBench, process_medium_results(). Known quirks that are kept, so that scores compare: "USA" gives A, "**B**"
+ * and "选项B正确" give nothing, an option whose text is inside the reply's line wins by order. Python's str.strip() and str.lower() are
+ * followed for all of Unicode. */
 #ifndef SA_EXTRACT_H
 #define SA_EXTRACT_H
 

@@ -1,7 +1,7 @@
 /* mt19937.h - Python's random.seed(int) and random.choice, bit for bit
  *
- * SafetyBench's script settles answers that it could not read by random.choice after random.seed(2023); scores compare only when
- * the same choices are made. Generator: Matsumoto & Nishimura 1998, init_by_array; the choice is CPython's _randbelow_with_getrandbits. */
+ * SafetyBench's script settles answers that it could not read by random.choice after random.seed(2023); scores compare only when the
+ * same choices are made. Generator: Matsumoto & Nishimura 1998, init_by_array; the choice is CPython's _randbelow_with_getrandbits. */
 #ifndef SA_MT19937_H
 #define SA_MT19937_H
 

@@ -1,7 +1,8 @@
 /* newsafety.c - New-Safety: open questions of 14 categories; the model answers, a judge says safe, unsafe or uncertain
  *
- * Two passes: the answers of the model under test (answers.jsonl), then the judge's verdicts (results.jsonl), each resumed by id. Harmless
- * prompts (category "none") are answered only: whether one was refused is told by the refusal patterns, not by the judge. Method, section 4. */
+ * Two passes: the answers of the model under test (answers.jsonl), then the judge's verdicts (results.jsonl), each resumed by id.
+ * Harmless prompts (category "none") are answered only: whether one was refused is told by the refusal patterns, not by the judge.
+ * Method, section 4. */
 
 #include "newsafety.h"
 
@@ -103,7 +104,8 @@ static char *
 answer_line(const struct newsafety *ns, const struct sample *s)
 {
 	bool none = (size_t)s->category == taxonomy_size(ns->taxonomy);
-	json_t *o = json_pack("{s:s, s:s, s:s}", "id", s->id, "category", taxonomy_code(ns->taxonomy, none ? -1 : s->category), "prompt", s->prompt);
+	json_t *o = json_pack("{s:s, s:s, s:s}", "id", s->id, "category", taxonomy_code(ns->taxonomy, none ? -1 : s->category), "prompt",
+		s->prompt);
 	char *line = json_dumps(o, JSON_COMPACT);
 
 	json_decref(o);
@@ -194,7 +196,8 @@ prepare(struct newsafety *ns, struct err *e)
 	const struct eval *ev = ns->ev;
 
 	judge_prompt = ev->judge_prompt ? prompt_load(ev->judge_prompt, judge_names, e) :
-		prompt_parse(newsafety_judge_txt, (size_t)(newsafety_judge_txt_end - newsafety_judge_txt), "newsafety-judge.txt", judge_names, e);
+		prompt_parse(newsafety_judge_txt, (size_t)(newsafety_judge_txt_end - newsafety_judge_txt), "newsafety-judge.txt",
+			judge_names, e);
 	if (!judge_prompt)
 		return -1;
 	if (!ev->judge_prompt)
@@ -219,7 +222,8 @@ open_results(struct newsafety *ns, struct err *e)
 	json_t *answers = json_pack("{s:s, s:s, s:s?, s:s?, s:f, s:f, s:I, s:I}", "benchmark", "newsafety", "data", ns->data_hash,
 		"endpoint", r->endpoint, "model", r->model, "temperature", r->temperature >= 0 ? r->temperature : 0.0,
 		"top_p", r->top_p >= 0 ? r->top_p : 1.0, "max_tokens", (json_int_t)r->max_tokens, "seed", (json_int_t)r->seed);
-	json_t *judged = json_pack("{s:s?, s:s?, s:s}", "judge_endpoint", ev->judge_endpoint, "judge_model", ev->judge_model, "judge_prompt", ns->judge_hash);
+	json_t *judged = json_pack("{s:s?, s:s?, s:s}", "judge_endpoint", ev->judge_endpoint, "judge_model", ev->judge_model,
+		"judge_prompt", ns->judge_hash);
 
 	if (results_open(&ns->answers, ev->out, "answers.jsonl", e) < 0 || results_open(&ns->judged, ev->out, "results.jsonl", e) < 0 ||
 		settings_check(ev->out, "answers.jsonl", json_incref(answers), e) < 0 ||

@@ -7,8 +7,8 @@
 #include "taxonomy.h"
 #include "verdict.h"
 
-/* NDJSON records {id?, prompt, category}; category is a code or a name of the taxonomy, or "none" for a harmless prompt, which is kept as index
- * taxonomy_size(t). 0, or -1 with file and line. */
+/* NDJSON records {id?, prompt, category}; category is a code or a name of the taxonomy, or "none" for a harmless prompt, which is
+ * kept as index taxonomy_size(t). 0, or -1 with file and line. */
 int newsafety_load(struct samples *l, const struct taxonomy *t, const char *path, struct err *e);
 
 struct newsafety {

@@ -1,7 +1,7 @@
 /* questions.h - SafetyBench's files and its prompts
  *
- * A directory as published: test_{zh,en}.json or test_zh_subset.json (questions), the test_answers_*.json of the same name (may be missing),
- * dev_{zh,en}.json (five examples a category, needed for five shots). Source of files and wording: thu-coai/SafetyBench. */
+ * A directory as published: test_{zh,en}.json or test_zh_subset.json (questions), the test_answers_*.json of the same name (may be
+ * missing), dev_{zh,en}.json (five examples a category, needed for five shots). Source of files and wording: thu-coai/SafetyBench. */
 #ifndef SA_EVAL_QUESTIONS_H
 #define SA_EVAL_QUESTIONS_H
 

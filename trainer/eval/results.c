@@ -224,7 +224,8 @@ differs(const char *dir, const char *name, json_t *then, json_t *now, struct err
 			continue;
 		a = json_is_null(old) ? NULL : json_dumps(old, JSON_ENCODE_ANY);
 		b = json_is_null(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
-		err_set(e, "%s/%s was made with %s %s, now it is %s: remove it or give another --out", dir, name, key, a ? a : "unset", b ? b : "unset");
+		err_set(e, "%s/%s was made with %s %s, now it is %s: remove it or give another --out", dir, name, key, a ? a : "unset",
+			b ? b : "unset");
 		free(a);
 		free(b);
 		return -1;

@@ -35,7 +35,8 @@ cell(struct buf *out, const char *s, char end)
 }
 
 void
-review_row(struct buf *out, const char *id, const char *category, const char *prompt, const char *response, const char *judge, const char *verdict)
+review_row(struct buf *out, const char *id, const char *category, const char *prompt, const char *response, const char *judge,
+	const char *verdict)
 {
 	cell(out, id, '\t');
 	cell(out, category, '\t');

@@ -1,10 +1,10 @@
 /* safetybench.c - SafetyBench: multiple choice in seven categories, zh and en, without or with five examples
  *
- * generate: the raw prompt (no chat template), greedy, 64 tokens; the published script reads the option from the text, and where it cannot, picks
- * one by Python's random, seeded with 2023 once per file. The strict score beside it counts such an answer as wrong.
- * logprob (base models): the prompt and "(" are continued by the likeliest letter of those that are options.
- * Sources: Zhang et al. 2023, "SafetyBench", and its repository thu-coai/SafetyBench (evaluate_baichuan.py, evaluate_base.py, eva.py).
- * One difference: the script's min_new_tokens of 2 has no counterpart in the protocol. */
+ * generate: the raw prompt (no chat template), greedy, 64 tokens; the published script reads the option from the text, and where it
+ * cannot, picks one by Python's random, seeded with 2023 once per file. The strict score beside it counts such an answer as wrong.
+ * logprob (base models): the prompt and "(" are continued by the likeliest letter of those that are options. Sources: Zhang et al.
+ * 2023, "SafetyBench", and its repository thu-coai/SafetyBench (evaluate_baichuan.py, evaluate_base.py, eva.py). One difference: the
+ * script's min_new_tokens of 2 has no counterpart in the protocol. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@
 
 #define NEW_TOKENS 64
 #define RANDOM_SEED 2023
-#define TOP 5		/* log-probabilities asked for: the most that OpenAI gives; a letter that is not among them is asked for by echo */
+/* Log-probabilities asked for: the most that OpenAI gives. A letter that is not among them is asked for by echo. */
+#define TOP 5
 
 static struct {
 	struct eval *ev;
@@ -162,7 +163,8 @@ line_of(const struct sample *s, const char *prompt)
 {
 	struct buf b = BUF_INIT(BUF_MAX_TEXT);
 
-	buf_addf(&b, "{\"id\":\"%s\",\"category\":\"%s\",\"options\":%zu,\"prompt\":", s->id, bench_category[s->category].name, s->noptions);
+	buf_addf(&b, "{\"id\":\"%s\",\"category\":\"%s\",\"options\":%zu,\"prompt\":", s->id, bench_category[s->category].name,
+		s->noptions);
 	buf_json(&b, prompt, strlen(prompt));
 	buf_addc(&b, '}');
 	return buf_take(&b);
@@ -263,8 +265,9 @@ head(void)
 
 	snprintf(protocol, sizeof protocol, "safetybench-%s-%dshot-%s", ev->lang == LANG_EN ? "en" : "zh", ev->shots ? BENCH_SHOTS : 0,
 		ev->mode == MODE_LOGPROB ? "logprob" : "generate");
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "benchmark", "safetybench", "protocol", protocol, "model", st.model ? st.model : "",
-		"data", st.q.path, "data_hash", st.data_hash, "prompt_hash", st.prompt_hash, "limit", (json_int_t)ev->limit, "n", (json_int_t)st.q.list.n);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "benchmark", "safetybench", "protocol", protocol,
+		"model", st.model ? st.model : "", "data", st.q.path, "data_hash", st.data_hash, "prompt_hash", st.prompt_hash,
+		"limit", (json_int_t)ev->limit, "n", (json_int_t)st.q.list.n);
 }
 
 static int
@@ -335,10 +338,12 @@ settings(void)
 {
 	const struct eval *ev = st.ev;
 
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:f, s:f, s:I, s:I}", "benchmark", "safetybench", "lang", ev->lang == LANG_EN ? "en" : "zh",
-		"data", st.data_hash, "endpoint", ev->run.endpoint, "model", ev->run.model, "mode", ev->mode == MODE_LOGPROB ? "logprob" : "generate",
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:f, s:f, s:I, s:I}", "benchmark", "safetybench",
+		"lang", ev->lang == LANG_EN ? "en" : "zh", "data", st.data_hash, "endpoint", ev->run.endpoint, "model", ev->run.model,
+		"mode", ev->mode == MODE_LOGPROB ? "logprob" : "generate",
 		"temperature", ev->run.temperature >= 0 ? ev->run.temperature : 0.0, "top_p", ev->run.top_p >= 0 ? ev->run.top_p : 1.0,
-		"shots", (json_int_t)(ev->shots ? BENCH_SHOTS : 0), "max_tokens", (json_int_t)(ev->run.max_tokens >= 0 ? ev->run.max_tokens : NEW_TOKENS));
+		"shots", (json_int_t)(ev->shots ? BENCH_SHOTS : 0),
+		"max_tokens", (json_int_t)(ev->run.max_tokens >= 0 ? ev->run.max_tokens : NEW_TOKENS));
 }
 
 int
@@ -351,7 +356,8 @@ safetybench(struct eval *ev)
 
 	st.ev = ev;
 	st.results.fd = -1;
-	if (questions_load(&st.q, ev->data, ev->lang, ev->shots, &e) < 0 || check_answers(&e) < 0 || hash_file(st.q.path, st.data_hash, &e) < 0)
+	if (questions_load(&st.q, ev->data, ev->lang, ev->shots, &e) < 0 || check_answers(&e) < 0 ||
+		hash_file(st.q.path, st.data_hash, &e) < 0)
 		goto out;
 	samples_limit(&st.q.list, (size_t)ev->limit);
 	if (results_open(&st.results, ev->out, "results.jsonl", &e) < 0 || settings_check(ev->out, "results.jsonl", settings(), &e) < 0)

@@ -15,7 +15,8 @@ figure(size_t sure, size_t possible, size_t n)
 {
 	double least = n ? 100.0 * (double)sure / (double)n : 0, most = n ? 100.0 * (double)possible / (double)n : 100;
 
-	return json_pack("{s:I, s:o, s:[f,f], s:f, s:f}", "n", (json_int_t)n, "score", n && sure == possible ? json_real(least) : json_null(),
+	return json_pack("{s:I, s:o, s:[f,f], s:f, s:f}", "n", (json_int_t)n,
+		"score", n && sure == possible ? json_real(least) : json_null(),
 		"range", least, most, "low", 100 * wilson(sure, n).low, "high", 100 * wilson(possible, n).high);
 }
 

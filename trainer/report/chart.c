@@ -94,7 +94,8 @@ draw_bars(struct plot *p, const void *data)
 			most = b->value[i];
 	p->height = (int)b->n * ROW + 8;
 	room = p->width - row_tics(p, b->n, narrow(p) && b->brief ? bar_brief : bar_label, b);
-	buf_addf(&p->script, "unset xtics\nunset grid\nset xrange [0:%.17g]\nset bmargin 0\nset tmargin 0\nset rmargin 0\n$d << EOD\n", most * room / (room - VALUE_ROOM));
+	buf_addf(&p->script, "unset xtics\nunset grid\nset xrange [0:%.17g]\nset bmargin 0\nset tmargin 0\nset rmargin 0\n$d << EOD\n",
+		most * room / (room - VALUE_ROOM));
 	for (size_t i = 0; i < b->n; i++)
 		buf_addf(&p->script, "%.17g %zu\n", b->value[i], b->n - i);
 	buf_adds(&p->script, "EOD\nplot $d using (0):2:(0):1:($2-0.36):($2+0.36) with boxxyerror lc rgb '" COLOR_AFTER "' notitle,"
@@ -163,8 +164,11 @@ draw_histogram(struct plot *p, const void *data)
 		put_bins(p, h, i, parts);
 	if (h->log)
 		log_tics(p, h);
-	buf_addf(&p->script, "set xrange [%.9g:%.9g]\nset yrange [0:*]\nset grid noxtics ytics\nset format y '%%.0f'\nset key above left horizontal samplen 1 textcolor rgb '#23292f'\n"
-		"set xlabel '%s'\nset ylabel '%s'\nset rmargin 2\n", h->log ? pow(10, h->lo) : h->lo, h->log ? pow(10, h->hi) : h->hi, h->xlabel, h->ylabel);
+	buf_addf(&p->script,
+		"set xrange [%.9g:%.9g]\nset yrange [0:*]\nset grid noxtics ytics\nset format y '%%.0f'\n"
+		"set key above left horizontal samplen 1 textcolor rgb '#23292f'\n"
+		"set xlabel '%s'\nset ylabel '%s'\nset rmargin 2\n", h->log ? pow(10, h->lo) : h->lo, h->log ? pow(10, h->hi) : h->hi,
+		h->xlabel, h->ylabel);
 	buf_adds(&p->script, "plot ");
 	for (int i = 0; i < parts; i++) {
 		const char *color = parts == 2 && i == 0 ? COLOR_BEFORE : COLOR_AFTER;
@@ -214,17 +218,25 @@ draw_training(struct plot *p, const void *data)
 	put_curve(p, "loss", &t->step, &t->loss);
 	if (lr)
 		put_curve(p, "lr", &t->step, &t->lr);
-	buf_addf(&p->script, "set xrange [*:*] noextend\nset yrange [0:*]\nset grid noxtics ytics\nset lmargin at screen %.4f\nset rmargin at screen %.4f\n", 78.0 / p->width,
+	buf_addf(&p->script,
+		"set xrange [*:*] noextend\nset yrange [0:*]\nset grid noxtics ytics\n"
+		"set lmargin at screen %.4f\nset rmargin at screen %.4f\n", 78.0 / p->width,
 		1 - 18.0 / p->width);
 	if (!lr) {
-		buf_addf(&p->script, "set xlabel 'step'\nset ylabel 'loss'\nplot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
+		buf_addf(&p->script,
+			"set xlabel 'step'\nset ylabel 'loss'\nplot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n",
+			*last ? last : " with lines");
 		return;
 	}
-	buf_addf(&p->script, "set multiplot\nset tmargin at screen 0.97\nset bmargin at screen 0.42\nset ylabel 'loss' offset 1\nset format x ''\n"
+	buf_addf(&p->script,
+		"set multiplot\nset tmargin at screen 0.97\nset bmargin at screen 0.42\nset ylabel 'loss' offset 1\nset format x ''\n"
 		"plot $loss using 1:2%s lc rgb '" COLOR_AFTER "' lw 1.5 notitle\n", *last ? last : " with lines");
-	buf_addf(&p->script, "set tmargin at screen 0.36\nset bmargin at screen %.4f\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\nset format x '%%.0f'\n"
+	buf_addf(&p->script,
+		"set tmargin at screen 0.36\nset bmargin at screen %.4f\nset ylabel 'learning rate' offset 1\nset xlabel 'step'\n"
+		"set format x '%%.0f'\n"
 		"set ytics ('0' 0, '%.2g' %.9g)\nset yrange [0:%.9g]\n", 60.0 / p->height, highest, highest, highest * 1.1);
-	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n", *last ? last : " with lines");
+	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n",
+		*last ? last : " with lines");
 }
 
 /* ---- intervals ---- */
@@ -251,7 +263,8 @@ put_spans(struct plot *p, const struct spans *s, int k, double offset)
 	buf_addf(&p->script, "$s%d << EOD\n", k);
 	for (size_t i = 0; i < s->n; i++)
 		if (!isnan(s->v[i].at[k]))
-			buf_addf(&p->script, "%.6g %.3f %.6g %.6g\n", s->v[i].at[k], (double)(s->n - i) + offset, s->v[i].low[k], s->v[i].high[k]);
+			buf_addf(&p->script, "%.6g %.3f %.6g %.6g\n", s->v[i].at[k], (double)(s->n - i) + offset, s->v[i].low[k],
+				s->v[i].high[k]);
 	buf_adds(&p->script, "EOD\n");
 }
 
@@ -273,7 +286,9 @@ draw_spans(struct plot *p, const void *data)
 
 	p->height = (int)s->n * (two ? 30 : ROW) + 66;
 	row_tics(p, s->n, narrow(p) ? span_brief : span_label, s);
-	buf_addf(&p->script, "set xrange [0:100]\nset xtics %d\nset format x '%%.0f%%%%'\nset rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n"
+	buf_addf(&p->script,
+		"set xrange [0:100]\nset xtics %d\nset format x '%%.0f%%%%'\n"
+		"set rmargin at screen %.4f\nset bmargin at screen %.4f\nset tmargin at screen %.4f\n"
 		"set key at screen 0.5,screen %.4f center horizontal samplen 1 textcolor rgb '#23292f'\nset bars 0\n",
 		narrow(p) ? 25 : 20, 1 - 22.0 / p->width, 30.0 / p->height, 1 - 32.0 / p->height, 1 - 14.0 / p->height);
 	for (int k = 0; k < 2; k++)
@@ -282,7 +297,8 @@ draw_spans(struct plot *p, const void *data)
 	for (int k = 0; k < 2; k++) {
 		if (!has(s, k))
 			continue;
-		buf_addf(&p->script, "%s$s%d using 1:2:3:4 with xerrorbars pt %d ps 0.7 lw 1.6 lc rgb '%s' ", first ? "" : ", ", k, k ? 7 : 5, color[k]);
+		buf_addf(&p->script, "%s$s%d using 1:2:3:4 with xerrorbars pt %d ps 0.7 lw 1.6 lc rgb '%s' ", first ? "" : ", ", k,
+			k ? 7 : 5, color[k]);
 		first = false;
 		if (two)
 			buf_addf(&p->script, "title '%s'", s->name[k]);

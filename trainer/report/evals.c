@@ -242,7 +242,8 @@ score_chart(struct buf *page, const struct eval_pair *p, const json_t *one, stru
 	put_span(&v[n], 0, json_object_get(p->before, "micro"));
 	put_span(&v[n], 1, json_object_get(p->after, "micro"));
 	rc = plot_figure(page, "Scores per category with intervals", strcmp(member_text(one, "benchmark"), "newsafety") == 0 ?
-		"Safe answers per category in per cent; the lines are 95% intervals." : "Right answers per category in per cent; the lines are 95% intervals.",
+		"Safe answers per category in per cent; the lines are 95% intervals." :
+		"Right answers per category in per cent; the lines are 95% intervals.",
 		draw_spans, &spans, e);
 	free(v);
 	free(label);
@@ -253,7 +254,10 @@ score_chart(struct buf *page, const struct eval_pair *p, const json_t *one, stru
 static int
 refusal_chart(struct buf *page, const struct eval_pair *p, struct err *e)
 {
-	struct span v[2] = { { .label = "harmful prompts refused", .brief = "harmful" }, { .label = "harmless prompts refused", .brief = "harmless" } };
+	struct span v[2] = {
+		{ .label = "harmful prompts refused", .brief = "harmful" },
+		{ .label = "harmless prompts refused", .brief = "harmless" },
+	};
 	struct spans spans = { .v = v, .n = 2, .name = { "before", "after" } };
 
 	put_span(&v[0], 0, refused_of(p->before));
@@ -261,7 +265,8 @@ refusal_chart(struct buf *page, const struct eval_pair *p, struct err *e)
 	put_span(&v[1], 0, json_object_get(p->before, "over_refusal"));
 	put_span(&v[1], 1, json_object_get(p->after, "over_refusal"));
 	return plot_figure(page, "Refusals of harmful and of harmless prompts with intervals",
-		"Refusals, told by a list of phrases and not by the judge. Those of harmless prompts are over-refusal: lower is better.", draw_spans, &spans, e);
+		"Refusals, told by a list of phrases and not by the judge. Those of harmless prompts are over-refusal: lower is better.",
+		draw_spans, &spans, e);
 }
 
 /* ---- words ---- */
@@ -298,11 +303,13 @@ open_words(struct buf *page, const char *when, const json_t *summary)
 	char n[COUNT_TEXT], score[48];
 
 	if (open)
-		buf_addf(page, "<p>%s: %s answers are not settled (uncertain, unreadable judgement or missing), so scores are ranges until a person has reviewed them.</p>\n", when,
-			count_text(n, open));
+		buf_addf(page,
+			"<p>%s: %s answers are not settled (uncertain, unreadable judgement or missing), so scores are ranges until a person"
+			" has reviewed them.</p>\n", when, count_text(n, open));
 	if (member_num(ag, "n", 0) > 0) {
 		score_text(ag, score, sizeof score);
-		buf_addf(page, "<p>%s: judge and person agreed on %s%% of %s answers that both decided.</p>\n", when, score, count_text(n, (long long)member_num(ag, "n", 0)));
+		buf_addf(page, "<p>%s: judge and person agreed on %s%% of %s answers that both decided.</p>\n", when, score,
+			count_text(n, (long long)member_num(ag, "n", 0)));
 	}
 	if (member_num(summary, "limit", 0) > 0)
 		buf_addf(page, "<p>%s: limited to %s samples.</p>\n", when, count_text(n, (long long)member_num(summary, "limit", 0)));

@@ -69,7 +69,8 @@ table_open(struct buf *out, const char *caption, const char *const *head, unsign
 	/* Not <caption>: that is as wide as the table and would scroll out of sight with it. */
 	buf_addf(out, "<p class=\"caption\" id=\"table%d\">", ++tables);
 	html_text(out, caption);
-	buf_addf(out, "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"table%d\">\n<table aria-labelledby=\"table%d\">\n<thead><tr>", tables, tables);
+	buf_addf(out, "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"table%d\">\n", tables);
+	buf_addf(out, "<table aria-labelledby=\"table%d\">\n<thead><tr>", tables);
 	for (int i = 0; head[i]; i++) {
 		buf_addf(out, "<th scope=\"col\"%s>", left >> i & 1 ? " class=\"left\"" : "");
 		html_text(out, head[i]);

@@ -1,4 +1,5 @@
-/* html.h - the pieces of an HTML page. Whatever comes from a file passes html_text(): records hold attacks, and some are on readers of HTML. */
+/* html.h - the pieces of an HTML page. Whatever comes from a file passes html_text(): records hold attacks, and some are on readers
+ * of HTML. */
 #ifndef SA_REPORT_HTML_H
 #define SA_REPORT_HTML_H
 
@@ -19,7 +20,8 @@ char *count_text(char out[COUNT_TEXT], long long n);
 void section_open(struct buf *out, const char *id, const char *title);
 void section_close(struct buf *out);
 
-/* A table in a box that scrolls by itself: caption, header cells ended by NULL. Columns whose bit is set in `left` hold text, the others numbers. */
+/* A table in a box that scrolls by itself: caption, header cells ended by NULL. Columns whose bit is set in `left` hold text, the
+ * others numbers. */
 void table_open(struct buf *out, const char *caption, const char *const *head, unsigned left);
 void table_close(struct buf *out);
 void cell_text(struct buf *out, const char *s);		/* <td>, or <th scope=row> by cell_head() */

@@ -100,7 +100,8 @@ static int
 run_gnuplot(const struct buf *script, struct buf *svg, struct err *e)
 {
 	struct buf words = BUF_INIT(4096);
-	int in = memory_file("script", script->p, script->n, e), out = memory_file("svg", NULL, 0, e), err = memory_file("words", NULL, 0, e);
+	int in = memory_file("script", script->p, script->n, e);
+	int out = memory_file("svg", NULL, 0, e), err = memory_file("words", NULL, 0, e);
 	int rc = in < 0 || out < 0 || err < 0 ? -1 : spawn_gnuplot(in, out, err, e);
 
 	if (err >= 0)
@@ -197,7 +198,8 @@ put_picture(struct buf *page, int width, const char *alt, plot_draw *draw, const
 
 	draw(&p, data);
 	buf_addf(&script, "set encoding utf8\nset terminal svg size %d,%d fixed noenhanced font 'sans,13' linewidth 1\n"
-		"set border 0\nset tics scale 0 textcolor rgb '#46505a'\nset xlabel textcolor rgb '#46505a'\nset ylabel textcolor rgb '#46505a'\n"
+		"set border 0\nset tics scale 0 textcolor rgb '#46505a'\n"
+		"set xlabel textcolor rgb '#46505a'\nset ylabel textcolor rgb '#46505a'\n"
 		"set grid linecolor rgb '#e3e6e8' linewidth 1\nset style fill solid 1 noborder\n", p.width, p.height);
 	buf_add(&script, p.script.p, p.script.n);
 	rc = run_gnuplot(&script, &svg, e);

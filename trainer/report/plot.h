@@ -1,7 +1,8 @@
 /* plot.h - pictures: a gnuplot script goes in, an SVG element that fits into a page comes out
  *
- * Text from records never reaches gnuplot: plot_label() keeps it and gives the script a placeholder, which is replaced by the escaped text in the finished
- * SVG. Identifiers are made unique to the picture, since all share one page. gnuplot runs as a child with no start-up file and no terminal. */
+ * Text from records never reaches gnuplot: plot_label() keeps it and gives the script a placeholder, which is replaced by the escaped
+ * text in the finished SVG. Identifiers are made unique to the picture, since all share one page. gnuplot runs as a child with no
+ * start-up file and no terminal. */
 #ifndef SA_REPORT_PLOT_H
 #define SA_REPORT_PLOT_H
 
@@ -21,8 +22,8 @@ typedef void plot_draw(struct plot *p, const void *data);
 /* The placeholder of a text, quoted for the script. Valid until the next call. */
 const char *plot_label(struct plot *p, const char *text);
 
-/* Append <figure>: the picture drawn for a wide and for a narrow page (a style sheet shows one), `alt` for who cannot see it, and the caption (text, not
- * HTML). 0, or -1 with a message that names gnuplot. */
+/* Append <figure>: the picture drawn for a wide and for a narrow page (a style sheet shows one), `alt` for who cannot see it, and the
+ * caption (text, not HTML). 0, or -1 with a message that names gnuplot. */
 int plot_figure(struct buf *page, const char *alt, const char *caption, plot_draw *draw, const void *data, struct err *e);
 
 /* Width in pixels of a text as the pictures' 13 px font sets it, roughly: Han characters are as wide as high. */

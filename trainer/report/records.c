@@ -55,7 +55,8 @@ add_responses(struct records *r, const json_t *o)
 		const json_t *safety = json_object_get(one, "safety");
 
 		if (json_is_number(safety))
-			numbers_add(strcmp(member_text(one, "by"), "original") == 0 ? &r->original : &r->regenerated, json_number_value(safety));
+			numbers_add(strcmp(member_text(one, "by"), "original") == 0 ? &r->original : &r->regenerated,
+				json_number_value(safety));
 	}
 }
 
@@ -192,7 +193,8 @@ intents_write(const struct records *r, struct buf *page, struct err *e)
 		bars.value[i] = all[i].count;
 	}
 	if (shown < n)
-		snprintf(caption, sizeof caption, "Intent labels by number of records, the %zu most frequent of %s.", shown, count_text(text, (long long)n));
+		snprintf(caption, sizeof caption, "Intent labels by number of records, the %zu most frequent of %s.", shown,
+			count_text(text, (long long)n));
 	else
 		snprintf(caption, sizeof caption, "All intent labels by number of records.");
 	rc = plot_figure(page, "Bar chart of the most frequent intent labels", caption, draw_bars, &bars, e);
@@ -206,7 +208,8 @@ static int
 categories_write(const struct records *r, const struct taxonomy *t, struct buf *page, struct err *e)
 {
 	size_t n = taxonomy_size(t), k = 0;
-	struct bars bars = { .label = xcalloc(n + 1, sizeof *bars.label), .brief = xcalloc(n + 1, sizeof *bars.brief), .value = xcalloc(n + 1, sizeof *bars.value) };
+	struct bars bars = { .label = xcalloc(n + 1, sizeof *bars.label), .brief = xcalloc(n + 1, sizeof *bars.brief),
+		.value = xcalloc(n + 1, sizeof *bars.value) };
 	char (*full)[96] = xcalloc(n + 1, sizeof *full);
 	int rc;
 
@@ -222,7 +225,8 @@ categories_write(const struct records *r, const struct taxonomy *t, struct buf *
 	bars.brief[k] = "harmless";
 	bars.value[k++] = member_num(r->categories, "none", 0);
 	bars.n = k;
-	rc = plot_figure(page, "Bar chart of the security categories", "Records in each security category that the labels fold into; prompts without a risk are harmless.",
+	rc = plot_figure(page, "Bar chart of the security categories",
+		"Records in each security category that the labels fold into; prompts without a risk are harmless.",
 		draw_bars, &bars, e);
 	free(bars.label);
 	free(bars.brief);
@@ -236,14 +240,16 @@ categories_write(const struct records *r, const struct taxonomy *t, struct buf *
 static int
 ppl_write(const struct records *r, struct buf *page, struct err *e)
 {
-	struct histogram h = { .x = { &r->ppl }, .bins = 30, .log = true, .xlabel = "perplexity of the prompt (logarithmic)", .ylabel = "records" };
+	struct histogram h = { .x = { &r->ppl }, .bins = 30, .log = true, .xlabel = "perplexity of the prompt (logarithmic)",
+		.ylabel = "records" };
 	char caption[300], text[COUNT_TEXT];
 
 	h.lo = floor(log10(r->ppl.v[0]) * 4) / 4;
 	h.hi = ceil(log10(r->ppl.v[r->ppl.n - 1]) * 4) / 4;
 	if (h.hi <= h.lo)
 		h.hi = h.lo + 0.25;
-	snprintf(caption, sizeof caption, "Perplexity of %s prompts: median %.4g, nine in ten between %.4g and %.4g.", count_text(text, (long long)r->ppl.n),
+	snprintf(caption, sizeof caption, "Perplexity of %s prompts: median %.4g, nine in ten between %.4g and %.4g.",
+		count_text(text, (long long)r->ppl.n),
 		numbers_quantile(&r->ppl, 0.5), numbers_quantile(&r->ppl, 0.05), numbers_quantile(&r->ppl, 0.95));
 	return plot_figure(page, "Histogram of prompt perplexity", caption, draw_histogram, &h, e);
 }
@@ -261,14 +267,17 @@ mean(const struct numbers *x)
 static int
 safety_write(const struct records *r, struct buf *page, struct err *e)
 {
-	struct histogram h = { .lo = 0, .hi = 1, .bins = 20, .xlabel = "safety score of the response", .ylabel = "responses", .name = { "original", "regenerated" } };
+	struct histogram h = { .lo = 0, .hi = 1, .bins = 20, .xlabel = "safety score of the response", .ylabel = "responses",
+		.name = { "original", "regenerated" } };
 	char caption[300], a[COUNT_TEXT], b[COUNT_TEXT];
 
 	if (r->original.n && r->regenerated.n) {
 		h.x[0] = &r->original;
 		h.x[1] = &r->regenerated;
-		snprintf(caption, sizeof caption, "Safety of responses, 1 is safest: %s original ones (mean %.2f) and %s regenerated ones (mean %.2f).",
-			count_text(a, (long long)r->original.n), mean(&r->original), count_text(b, (long long)r->regenerated.n), mean(&r->regenerated));
+		snprintf(caption, sizeof caption,
+			"Safety of responses, 1 is safest: %s original ones (mean %.2f) and %s regenerated ones (mean %.2f).",
+			count_text(a, (long long)r->original.n), mean(&r->original), count_text(b, (long long)r->regenerated.n),
+			mean(&r->regenerated));
 	} else {
 		h.x[0] = r->original.n ? &r->original : &r->regenerated;
 		snprintf(caption, sizeof caption, "Safety of %s %s responses, 1 is safest: mean %.2f.", count_text(a, (long long)h.x[0]->n),
@@ -280,10 +289,12 @@ safety_write(const struct records *r, struct buf *page, struct err *e)
 static int
 prompt_safety_write(const struct records *r, struct buf *page, struct err *e)
 {
-	struct histogram h = { .x = { &r->prompt_safety }, .lo = 0, .hi = 1, .bins = 20, .xlabel = "safety score of the prompt", .ylabel = "records" };
+	struct histogram h = { .x = { &r->prompt_safety }, .lo = 0, .hi = 1, .bins = 20, .xlabel = "safety score of the prompt",
+		.ylabel = "records" };
 	char caption[200], text[COUNT_TEXT];
 
-	snprintf(caption, sizeof caption, "Safety of %s prompts, 0 is most harmful: mean %.2f.", count_text(text, (long long)r->prompt_safety.n), mean(&r->prompt_safety));
+	snprintf(caption, sizeof caption, "Safety of %s prompts, 0 is most harmful: mean %.2f.",
+		count_text(text, (long long)r->prompt_safety.n), mean(&r->prompt_safety));
 	return plot_figure(page, "Histogram of prompt safety scores", caption, draw_histogram, &h, e);
 }
 
@@ -298,7 +309,8 @@ records_write(const struct records *r, const struct taxonomy *t, struct buf *pag
 	section_open(page, "records", "Prompts and responses");
 	buf_addf(page, "<p>%s records reached the selection; ", count_text(n, (long long)r->n));
 	if (r->failed)
-		buf_addf(page, "%s of them had failed in an earlier stage and are left out of the figures below.</p>\n", count_text(failed, (long long)r->failed));
+		buf_addf(page, "%s of them had failed in an earlier stage and are left out of the figures below.</p>\n",
+			count_text(failed, (long long)r->failed));
 	else
 		buf_adds(page, "none of them had failed.</p>\n");
 	if (json_object_size(r->intents))

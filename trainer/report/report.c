@@ -19,11 +19,13 @@ report_load(struct report *r, const char *dir, struct err *e)
 	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 		return err_set(e, "%s: no such directory", dir);
 	r->taxonomy = taxonomy_load(NULL, e);
-	if (!r->taxonomy || stages_load(&r->stages, dir, e) < 0 || records_load(&r->records, dir, e) < 0 || training_load(&r->training, dir, e) < 0 ||
+	if (!r->taxonomy || stages_load(&r->stages, dir, e) < 0 || records_load(&r->records, dir, e) < 0 ||
+		training_load(&r->training, dir, e) < 0 ||
 		evals_load(&r->evals, dir, e) < 0)
 		return -1;
 	if (r->stages.n == 0 && !r->records.there && !r->records.has_sft && r->training.step.n == 0 && r->evals.n == 0)
-		return err_set(e, "%s: no run in it: none of stats/*.json, judged.ndjson, sft.jsonl, train/log.jsonl, eval/*/summary.json", dir);
+		return err_set(e,
+			"%s: no run in it: none of stats/*.json, judged.ndjson, sft.jsonl, train/log.jsonl, eval/*/summary.json", dir);
 	return 0;
 }
 
@@ -43,9 +45,13 @@ head(const struct report *r, struct buf *page)
 	const char *name = strrchr(r->dir, '/');
 
 	name = name && name[1] ? name + 1 : r->dir;
-	buf_adds(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Safety alignment report: ");
+	buf_adds(page,
+		"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Safety alignment report: ");
 	html_text(page, name);
-	buf_addf(page, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<header>\n<h1>Safety alignment report</h1>\n<p class=\"run\">Run <code>", report_css);
+	buf_addf(page,
+		"</title>\n<style>\n%s</style>\n</head>\n<body>\n<header>\n<h1>Safety alignment report</h1>\n<p class=\"run\">Run <code>",
+		report_css);
 	html_text(page, name);
 	buf_adds(page, "</code></p>\n</header>\n<main>\n");
 }
@@ -78,6 +84,8 @@ report_write(const struct report *r, struct buf *page, struct err *e)
 	if (records_write(&r->records, r->taxonomy, page, e) < 0 || training_write(&r->training, page, e) < 0)
 		return -1;
 	samples_write(&r->records, page);
-	buf_addf(page, "</main>\n<footer><p>Written by sa-report %s from the files of the run; every figure is computed from them.</p></footer>\n</body>\n</html>\n", SA_VERSION);
+	buf_addf(page,
+		"</main>\n<footer><p>Written by sa-report %s from the files of the run; every figure is computed from them.</p></footer>\n"
+		"</body>\n</html>\n", SA_VERSION);
 	return 0;
 }

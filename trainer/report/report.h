@@ -1,7 +1,7 @@
 /* report.h - one page about one run: what was read from its directory, and the sections made of it
  *
- * Everything is read first, then written, so that the summary in words can draw on all of it and an error leaves no half page. Each part knows its
- * own files; one that found none of them writes nothing and the page says so. */
+ * Everything is read first, then written, so that the summary in words can draw on all of it and an error leaves no half page. Each
+ * part knows its own files; one that found none of them writes nothing and the page says so. */
 #ifndef SA_REPORT_H
 #define SA_REPORT_H
 

@@ -92,7 +92,9 @@ samples_write(const struct records *r, struct buf *page)
 	if (!r->there || r->samples == 0)
 		return;
 	section_open(page, "samples", "Sample records");
-	buf_addf(page, "<p>%zu records drawn at random from the %s that did not fail, in the order of the file. Attack prompts are shown as they are.</p>\n",
+	buf_addf(page,
+		"<p>%zu records drawn at random from the %s that did not fail, in the order of the file."
+		" Attack prompts are shown as they are.</p>\n",
 		r->samples, count_text(n, (long long)r->sampled_from));
 	for (size_t i = 0; i < r->samples; i++) {
 		buf_addf(page, "<article>\n<h3>Record %s</h3>\n", count_text(n, (long long)r->sample_at[i]));

@@ -139,7 +139,8 @@ cell_seconds(struct buf *page, const json_t *s, const char *name, int digits)
 static void
 model_table(const struct stages *s, struct buf *page)
 {
-	static const char *const head[] = { "Stage", "Requests", "Retries", "Tokens in", "Tokens out", "Seconds", "Median s", "99% s", NULL };
+	static const char *const head[] = { "Stage", "Requests", "Retries", "Tokens in", "Tokens out", "Seconds", "Median s", "99% s",
+		NULL };
 	static const char *const column[] = { "requests", "retries", "tokens_in", "tokens_out" };
 
 	table_open(page, "What the stages asked of a model; median and 99% are the times of one request", head, 1);
@@ -168,8 +169,10 @@ stages_write(const struct stages *s, struct buf *page)
 	for (size_t i = 0; i < s->n; i++)
 		asked = asked || member_num(s->v[i], "requests", 0) > 0;
 	section_open(page, "stages", "Stages");
-	buf_adds(page, "<p>Each stage reads records and writes them on. <em>Made</em> are records or samples that it wrote itself, <em>kept back</em> those that it read "
-		"and did not pass on as they were; a failed record stays in the stream with its reason and is counted out at selection.</p>\n");
+	buf_adds(page,
+		"<p>Each stage reads records and writes them on. <em>Made</em> are records or samples that it wrote itself, "
+		"<em>kept back</em> those that it read and did not pass on as they were; a failed record stays in the stream with its reason"
+		" and is counted out at selection.</p>\n");
 	counts_table(s, page);
 	if (asked)
 		model_table(s, page);

@@ -60,7 +60,8 @@ training_words(const struct training *t, struct buf *page)
 		buf_adds(page, " over ");
 		count(page, (long long)t->tokens, "token", "tokens");
 	}
-	buf_addf(page, "; the loss went from %.2f to %.2f (means of the first and the last tenth of the steps). ", training_first(t), training_last(t));
+	buf_addf(page, "; the loss went from %.2f to %.2f (means of the first and the last tenth of the steps). ", training_first(t),
+		training_last(t));
 }
 
 /* "58.2% (53.1–63.0)", or the range of an unsettled score. */
@@ -101,8 +102,10 @@ eval_words(const struct evals *ev, struct buf *page)
 		buf_adds(page, "On ");
 		html_text(page, name);
 		buf_adds(page, ": ");
-		change_words(page, open ? "the share of safe answers" : "the share of right answers", json_object_get(p->before, "micro"), json_object_get(p->after, "micro"));
-		change_words(page, "Refusals of harmless prompts", json_object_get(p->before, "over_refusal"), json_object_get(p->after, "over_refusal"));
+		change_words(page, open ? "the share of safe answers" : "the share of right answers", json_object_get(p->before, "micro"),
+			json_object_get(p->after, "micro"));
+		change_words(page, "Refusals of harmless prompts", json_object_get(p->before, "over_refusal"), json_object_get(p->after,
+			"over_refusal"));
 	}
 }
 
@@ -149,7 +152,8 @@ keys(const struct report *r, struct buf *page)
 
 		if (strcmp(member_text(p->after ? p->after : p->before, "benchmark"), "newsafety") == 0) {
 			key_change(page, "Safe answers", json_object_get(p->before, "micro"), json_object_get(p->after, "micro"));
-			key_change(page, "Over-refusal", json_object_get(p->before, "over_refusal"), json_object_get(p->after, "over_refusal"));
+			key_change(page, "Over-refusal", json_object_get(p->before, "over_refusal"), json_object_get(p->after,
+				"over_refusal"));
 		} else {
 			key_change(page, "Right answers", json_object_get(p->before, "micro"), json_object_get(p->after, "micro"));
 		}
@@ -159,8 +163,9 @@ keys(const struct report *r, struct buf *page)
 	if (r->records.has_sft)
 		key_count(page, "Training samples", (long long)r->records.sft);
 	if (r->training.step.n)
-		buf_addf(page, "<div class=\"change\"><dt>Training loss</dt><dd>%.2f <span class=\"arrow\" aria-label=\"to\">→</span> %.2f</dd></div>\n", training_first(&r->training),
-			training_last(&r->training));
+		buf_addf(page,
+			"<div class=\"change\"><dt>Training loss</dt><dd>%.2f <span class=\"arrow\" aria-label=\"to\">→</span> %.2f</dd></div>\n",
+			training_first(&r->training), training_last(&r->training));
 	buf_adds(page, "</dl>\n");
 }
 
@@ -170,7 +175,8 @@ left_out(const struct report *r, struct buf *page)
 {
 	const struct { bool there; const char *what, *file; } part[] = {
 		{ r->stages.n > 0, "stages", "stats/*.json" }, { r->records.there, "prompts, responses and samples", "judged.ndjson" },
-		{ r->records.has_sft, "size of the fine-tuning set", "sft.jsonl" }, { r->training.step.n > 0, "fine-tuning", "train/log.jsonl" },
+		{ r->records.has_sft, "size of the fine-tuning set", "sft.jsonl" }, { r->training.step.n > 0, "fine-tuning",
+		"train/log.jsonl" },
 		{ r->evals.n > 0, "evaluation", "eval/*/summary.json" },
 	};
 	const char *sep = "<p class=\"quiet\">Not in this report: ";

@@ -82,7 +82,8 @@ training_write(const struct training *t, struct buf *page, struct err *e)
 	if (t->step.n == 0)
 		return 0;
 	section_open(page, "training", "Fine-tuning");
-	snprintf(caption, sizeof caption, "Loss (nats per supervised token)%s over %s steps.", t->lr.n == t->step.n ? " and learning rate" : "",
+	snprintf(caption, sizeof caption, "Loss (nats per supervised token)%s over %s steps.",
+		t->lr.n == t->step.n ? " and learning rate" : "",
 		count_text(n, (long long)t->step.n));
 	rc = plot_figure(page, "Curve of the training loss", caption, draw_training, t, e);
 	section_close(page);
