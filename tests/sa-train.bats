@@ -64,36 +64,36 @@ close() {
 }
 
 @test "train: killed with -9 and resumed, the run is as if it had never stopped" {
-	train "${tiny[@]}" "${short[@]}" --out whole --epochs 12
+	train "${tiny[@]}" "${short[@]}" --out whole --epochs 60
 	expect_status 0
-	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --save-every 7 2>log &
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 60 --save-every 7 2>log &
 	wait_until 60 has_steps cut 24
 	kill -9 $!
 	wait $! || true
 	[ ! -e cut/model.safetensors ]
-	train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --save-every 7 --resume
+	train "${tiny[@]}" "${short[@]}" --out cut --epochs 60 --save-every 7 --resume
 	expect_status 0
 	cmp whole/model.safetensors cut/model.safetensors
 	assert_equal "$(losses cut)" "$(losses whole)"
-	assert_equal "$(ls -d cut/step_*)" "$(printf '%s\n' cut/step_56 cut/step_60)"
-	cmp cut/step_60/model.safetensors cut/model.safetensors
+	assert_equal "$(ls -d cut/step_*)" "$(printf '%s\n' cut/step_294 cut/step_300)"
+	cmp cut/step_300/model.safetensors cut/model.safetensors
 }
 
 @test "train: SIGTERM saves a state and ends with 0, SIGINT with the signal; --resume goes on from either" {
-	train "${tiny[@]}" "${short[@]}" --out whole --epochs 12
-	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 2>log &
+	train "${tiny[@]}" "${short[@]}" --out whole --epochs 60
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --epochs 60 2>log &
 	wait_until 60 has_steps cut 3
 	kill -TERM $!
 	wait $!
 	assert_equal "$(ls -d cut/step_* | wc -l)" 1
 	# A background job of a script ignores SIGINT; env restores its default.
-	env --default-signal=INT "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --resume 2>log &
+	env --default-signal=INT "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --out cut --epochs 60 --resume 2>log &
 	wait_until 60 has_steps cut $(($(jq .step cut/step_*/state.json) + 3))
 	kill -INT $!
 	status=0
 	wait $! || status=$?
 	assert_equal "$status" 130
-	train "${tiny[@]}" "${short[@]}" --out cut --epochs 12 --resume
+	train "${tiny[@]}" "${short[@]}" --out cut --epochs 60 --resume
 	expect_status 0
 	cmp whole/model.safetensors cut/model.safetensors
 	assert_equal "$(losses cut)" "$(losses whole)"
@@ -131,17 +131,17 @@ close() {
 }
 
 @test "train: a damaged state is refused" {
-	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 2>log &
+	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 60 --save-every 2 2>log &
 	wait_until 60 has_steps out 5
 	kill -9 $!
 	wait $! || true
 	state=$(ls -d out/step_*[0-9] | sort -t_ -k2n | tail -n 1)/state.bin
 	printf 'X' | dd of="$state" bs=1 seek=5000 conv=notrunc status=none
-	train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 --resume
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 60 --save-every 2 --resume
 	expect_status 2
 	expect_stderr_has "$state: damaged"
 	truncate -s 5000 "$state"
-	train "${tiny[@]}" "${short[@]}" --out out --epochs 12 --save-every 2 --resume
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 60 --save-every 2 --resume
 	expect_status 2
 	expect_stderr_has "$state: cut short"
 }
@@ -230,14 +230,14 @@ close() {
 	[ ! -e full/step_2 ]
 	[ ! -e full/step_2.tmp ]
 	# A run that had a checkpoint keeps it.
-	sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 2>log &
+	sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 300 --save-every 2 2>log &
 	wait_until 60 has_steps cut 3
 	kill -9 $!
 	wait $! || true
 	status=0
-	(ulimit -f 200; exec sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 --resume) 2>stderr || status=$?
+	(ulimit -f 200; exec sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 300 --save-every 2 --resume) 2>stderr || status=$?
 	expect_status 4
-	train "${tiny[@]}" "${short[@]}" --out cut --max-steps 60 --save-every 2 --resume
+	train "${tiny[@]}" "${short[@]}" --out cut --max-steps 300 --save-every 2 --resume
 	expect_status 0
 }
 

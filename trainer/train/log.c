@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ int
 log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
 {
 	const char *term = getenv("TERM");
+	struct stat st;
 
 	*l = (struct log){ .path = path_join(out, "log.jsonl"), .steps = steps, .bytes = keep };
 	l->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
@@ -38,9 +40,13 @@ log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
 		return err_set(e, "%s: %s", l->path, strerror(errno));
 	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(e, "%s: another sa-train is writing into this folder", l->path);
-	if (lseek(l->fd, 0, SEEK_END) < keep)
-		return err_set(e, "%s: shorter than the checkpoint says", l->path);
-	if (ftruncate(l->fd, keep) < 0)
+	if (fstat(l->fd, &st) < 0)
+		return err_set(e, "%s: %s", l->path, strerror(errno));
+	if (st.st_size < keep) {
+		warn("%s: steps before the checkpoint are missing in it", l->path);
+		l->bytes = st.st_size;
+	}
+	if (ftruncate(l->fd, l->bytes) < 0)
 		return err_set(e, "%s: %s", l->path, strerror(errno));
 	l->shown = log_now();
 	return 0;

@@ -13,13 +13,14 @@
 static int
 read_config(struct run *r, struct err *e)
 {
+	static const enum dtype stored[] = { [STORE_F32] = DT_F32, [STORE_F16] = DT_F16, [STORE_BF16] = DT_BF16 };
 	const struct settings *set = r->set;
 
 	r->config_path = set->init ? xstrdup(set->init) : path_join(set->model, "config.json");
 	if (set->init ? config_read_file(&r->c, set->init, e) < 0 : config_read(&r->c, set->model, e) < 0)
 		return -1;
 	r->source = (struct source){ .model = set->model, .tokenizer = set->tokenizer ? set->tokenizer : set->model, .config = r->config_path };
-	r->source.dtype = set->store == STORE_F32 ? DT_F32 : set->store == STORE_F16 ? DT_F16 : set->store == STORE_BF16 ? DT_BF16 : checkpoint_dtype(&r->c);
+	r->source.dtype = set->store == STORE_AUTO ? checkpoint_dtype(&r->c) : stored[set->store];
 	return 0;
 }
 
