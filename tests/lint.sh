@@ -18,7 +18,7 @@ layer() {
 	buf | opt) echo 1 ;;
 	json | line | rec | text) echo 2 ;;
 	chat | prompt | retry | taxonomy | http | intake | stats | window) echo 3 ;;
-	local | endpoint | opener) echo 4 ;;
+	local | endpoint | opener | signals) echo 4 ;;
 	loop | ask | run | filter) echo 5 ;;
 	*) echo "$2: no layer in tests/lint.sh for this module" >>"$wrong"; echo 9 ;;
 	esac
