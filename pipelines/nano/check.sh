@@ -79,7 +79,7 @@ for method in keyword related; do
 	nano-corpus --set prompts -n 320 | ask sa-intent | ask sa-expand --factor 2 --tries 1 --method $method --stats "$work/$method.json" |
 		jq -c 'select(.source == "sa-expand")' >"$work/$method"
 	on=$(jq -s --slurpfile t "$work/topics" 'map(select(. as $r | any($t[]; .category == $r.theme and (.word as $w | $r.prompt | contains($w))))) | length' "$work/$method")
-	row "expand, $method: accepted, distinct and on the theme, %" "$(jq "100 * $on / .asked" "$work/$method.json")" '>=' 50
+	row "expand, $method: accepted, distinct and on the theme, %" "$(jq "100 * $on / ([.asked, 1] | max)" "$work/$method.json")" '>=' 50
 done
 
 # The judge of sa-eval newsafety, asked as sa-intent asks: its one word is the label.

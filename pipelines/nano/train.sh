@@ -2,8 +2,9 @@
 # train.sh [DIR] - train the two bundled models from nothing into DIR/teacher and DIR/student (default: this folder; `make nano`);
 # also makes the sample inputs, DIR/samples
 #
-# Corpora from the banks, a vocabulary learned on both, then one pass of sa-train for each model. All seeds are fixed and every operation adds in a
-# fixed order, so the same machine type gives the same bytes; the checksums are printed at the end. Work files and logs stay in work/nano.
+# Corpora from the banks, a vocabulary learned on all of them, then sa-train: the teacher in three lessons (nano-corpus says why), the student
+# in one. All seeds are fixed and every operation adds in a fixed order, so the same machine type gives the same bytes; the checksums are
+# printed at the end. Work files and logs stay in work/nano.
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top"
@@ -11,25 +12,32 @@ here=pipelines/nano
 out=${1:-$here}
 work=work/nano
 PATH=$top/build:$PATH
-mkdir -p "$work"
+mkdir -p "$work" "$out/samples"
 
-mkdir -p "$out/samples"
 nano-corpus --set prompts -n 320 >"$out/samples/prompts.ndjson"
 nano-corpus --set general -n 200 >"$out/samples/general.ndjson"
 nano-corpus --set newsafety -n 200 >"$out/samples/newsafety.ndjson"
-nano-corpus --set teacher -n 18000 --seed 1 >"$work/teacher.ndjson"
-nano-corpus --set student -n 9000 --seed 2 >"$work/student.ndjson"
-cat "$work/teacher.ndjson" "$work/student.ndjson" | nano-bpe --vocab 4096 --out "$work/tokenizer"
+nano-corpus --set labels -n 2600 >"$work/labels.ndjson"
+nano-corpus --set scores -n 4500 >"$work/scores.ndjson"
+nano-corpus --set teacher -n 11000 >"$work/teacher.ndjson"
+nano-corpus --set student -n 9000 >"$work/student.ndjson"
+cat "$work/scores.ndjson" "$work/teacher.ndjson" "$work/student.ndjson" | nano-bpe --vocab 4096 --out "$work/tokenizer"
 
-train() {
-	rm -rf "$work/$1"
-	sa-train --init $here/config.json --tokenizer "$work/tokenizer" --data "$work/$1.ndjson" --out "$work/$1" \
-		--lr 3e-3 --warmup-ratio 0.03 --epochs 1 --batch 10 --accum 1 --beta2 0.98 --seed 1 --save-every 500 --keep 1
-	mkdir -p "$out/$1"
-	cp "$work/$1/model.safetensors" "$work/tokenizer/tokenizer.json" "$work/tokenizer/tokenizer_config.json" "$out/$1/"
-	cp $here/config.json "$out/$1/config.json"
-	cp $here/generation_config.json "$out/$1/generation_config.json"
+# lesson NAME OPTION...: one pass over NAME's corpus, into work/nano/NAME
+lesson() {
+	name=$1
+	shift
+	rm -rf "$work/$name"
+	sa-train --data "$work/$name.ndjson" --out "$work/$name" --warmup-ratio 0.05 --epochs 1 --batch 10 --accum 1 --beta2 0.98 --seed 1 "$@"
 }
-train teacher
-train student
+lesson labels --init $here/config.json --tokenizer "$work/tokenizer" --lr 1.2e-3 --schedule constant
+lesson scores --model "$work/labels" --lr 1.2e-3 --schedule constant
+lesson teacher --model "$work/scores" --lr 1.2e-3
+lesson student --init $here/config.json --tokenizer "$work/tokenizer" --lr 1.2e-3
+
+for model in teacher student; do
+	mkdir -p "$out/$model"
+	cp "$work/$model/model.safetensors" "$work/tokenizer/tokenizer.json" "$work/tokenizer/tokenizer_config.json" "$out/$model/"
+	cp $here/config.json $here/generation_config.json "$out/$model/"
+done
 sha256sum "$out"/teacher/* "$out"/student/*
