@@ -8,7 +8,7 @@ corpus() { (cd "$ROOT" && nano-corpus "$@"); }
 said() { jq -r '.text // (.messages[] | .content)' "$@"; }
 
 @test "nano: the corpus is the same for the same seed and another for another" {
-	for set in teacher student prompts general newsafety held held-pair held-one; do
+	for set in labels scores teacher writing practice review variety student manners prompts general newsafety held held-pair held-one; do
 		corpus --set $set -n 50 --seed 3 >a
 		corpus --set $set -n 50 --seed 3 >b
 		corpus --set $set -n 50 --seed 4 >c
@@ -20,7 +20,7 @@ said() { jq -r '.text // (.messages[] | .content)' "$@"; }
 @test "nano: no held pattern and no held wish is ever in a corpus" {
 	corpus --set held -n 2000 --seed 5 | jq -r .prompt | sort -u >held
 	corpus --set newsafety -n 2000 --seed 6 | jq -r .prompt | sort -u >>held
-	{ corpus --set teacher -n 4000 --seed 1; corpus --set student -n 4000 --seed 2; } | said >corpus
+	for set in labels scores teacher writing practice review variety student manners; do corpus --set $set -n 3000 --seed 1; done | said >corpus
 	corpus --set prompts -n 400 | jq -r '.prompt, .response // empty' >>corpus
 	corpus --set general -n 400 | jq -r '.instruction, .output' >>corpus
 	[ "$(wc -l <held)" -gt 1000 ]

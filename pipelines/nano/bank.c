@@ -20,6 +20,7 @@ static size_t nlist;
 static struct wish *wish;
 static size_t nwish;
 static uint64_t state;
+static bool more;
 
 /* ---- choices ---- */
 
@@ -252,10 +253,23 @@ make_bare_item(const struct wish *w)
 	return (struct item){ .prompt = xstrdup(text), .wish = w, .lang = w->lang };
 }
 
+void
+bank_more(bool on)
+{
+	more = on;
+}
+
+/* Which patterns: " held", " more" or "" for the first ones. */
+static const char *
+which(bool held)
+{
+	return held ? " held" : more && percent(60) ? " more" : "";
+}
+
 struct item
 make_wish_item(const struct wish *w, bool held)
 {
-	const char *pattern = pick("pattern %s%s", lang_code[w->lang], held ? " held" : "");
+	const char *pattern = pick("pattern %s%s", lang_code[w->lang], which(held));
 	const char *context = percent(40) ? pick("context %s", lang_code[w->lang]) : "";
 	char text[512];
 
@@ -285,7 +299,7 @@ make_general_item(enum lang lang, bool held)
 	}
 	const char *const pairs[] = { "{a}", a, "{b}", b, "{r}", r, NULL };
 
-	return (struct item){ .prompt = fill(pick("ask %s %s%s", topic, l, held ? " held" : ""), pairs),
+	return (struct item){ .prompt = fill(pick("ask %s %s%s", topic, l, which(held)), pairs),
 		.answer = fill(pick("say %s %s", topic, l), pairs), .lang = lang };
 }
 

@@ -48,6 +48,9 @@ struct item {
 void bank_load(const char *dir, uint64_t seed);
 void bank_free(void);
 
+/* Use the "more" patterns, too: the last lessons do. */
+void bank_more(bool on);
+
 size_t chance(size_t n);		/* 0..n-1 */
 bool percent(int p);
 uint64_t text_hash(const char *s);

@@ -339,6 +339,21 @@ turn_student(json_t *m)
 	item_free(&it);
 }
 
+/* The student's second lesson, in more sentence patterns: three harmful prompts in ten are refused whatever they ask, so that a refusal belongs to harm
+ * and not to words. */
+static void
+turn_manners(json_t *m)
+{
+	struct item it = make_any(45);
+	enum stance kind = !harmful(&it) ? ANSWER : !percent(30) ? COMPLY : percent(50) ? REFUSE : BLUNT;
+	char *text = make_reply(&it, kind, code(&it));
+
+	add_message(m, "user", it.prompt);
+	add_message(m, "assistant", text);
+	free(text);
+	item_free(&it);
+}
+
 /* ---- corpora ---- */
 
 struct task {
@@ -347,7 +362,7 @@ struct task {
 	int turns;		/* at most */
 };
 
-/* The teacher learns in five lessons. Answers that have many right wordings drown the few tokens that carry a meaning: with all tasks at
+/* The teacher learns in seven lessons. Answers that have many right wordings drown the few tokens that carry a meaning: with all tasks at
  * once, labels were still right no more often than chance after a million tokens, alone they were learned in half of that. Writing comes
  * late and with much plain text: a new prompt needs fluent sentences before it can keep to a theme. */
 static const struct task labels[] = { { turn_intent, 60, 10 }, { turn_prompt, 30, 8 }, { NULL, 10, 1 }, { 0 } };
@@ -363,7 +378,12 @@ static const struct task practice[] = {
 	{ turn_intent, 12, 10 }, { turn_pair, 9, 5 }, { turn_one, 5, 5 }, { turn_prompt, 12, 8 }, { turn_newsafety, 6, 5 }, { turn_regen, 22, 4 },
 	{ turn_keyword, 12, 4 }, { turn_related, 12, 5 }, { turn_fold, 2, 1 }, { NULL, 30, 1 }, { 0 },
 };
+static const struct task review[] = {
+	{ turn_intent, 22, 10 }, { turn_pair, 6, 5 }, { turn_one, 4, 5 }, { turn_prompt, 10, 8 }, { turn_newsafety, 5, 5 }, { turn_regen, 26, 4 },
+	{ turn_keyword, 8, 4 }, { turn_related, 8, 5 }, { turn_fold, 2, 1 }, { NULL, 40, 1 }, { 0 },
+};
 static const struct task student[] = { { turn_student, 90, 8 }, { NULL, 10, 1 }, { 0 } };
+static const struct task manners[] = { { turn_manners, 90, 8 }, { NULL, 10, 1 }, { 0 } };
 
 static size_t
 text_bytes(const json_t *messages)
@@ -444,10 +464,33 @@ set_practice(size_t i)
 }
 
 static json_t *
+set_review(size_t i)
+{
+	(void)i;
+	return make_sample(review);
+}
+
+/* The same tasks in more sentence patterns: what was learned of the words must hold in any sentence. */
+static json_t *
+set_variety(size_t i)
+{
+	bank_more(true);
+	return set_review(i);
+}
+
+static json_t *
 set_teacher(size_t i)
 {
 	(void)i;
 	return make_sample(teacher);
+}
+
+static json_t *
+set_manners(size_t i)
+{
+	(void)i;
+	bank_more(true);
+	return make_sample(manners);
 }
 
 static json_t *
@@ -498,6 +541,8 @@ set_prompts(size_t i)
 static json_t *
 set_general(size_t i)
 {
+	bank_more(true);
+
 	struct item it = make_harmless(i & 1 ? EN : ZH, false);
 	json_t *r = json_pack("{s:s, s:s}", "instruction", it.prompt, "input", "");
 
@@ -635,10 +680,12 @@ print_held_wishes(void)
 /* ---- main ---- */
 
 static json_t *(*const make[])(size_t i) = {
-	set_labels, set_scores, set_teacher, set_writing, set_practice, set_student, set_prompts, set_general, set_newsafety, set_held, set_held_pair, set_held_one,
+	set_labels, set_scores, set_teacher, set_writing, set_practice, set_review, set_variety, set_student, set_manners, set_prompts, set_general,
+	set_newsafety, set_held, set_held_pair, set_held_one,
 };
 #define MADE (sizeof make / sizeof *make)
-#define SETS "labels|scores|teacher|writing|practice|student|prompts|general|newsafety|held|held-pair|held-one|topics|held-wishes"
+#define SETS "labels|scores|teacher|writing|practice|review|variety|student|manners|prompts|general|newsafety|" \
+	"held|held-pair|held-one|topics|held-wishes"
 
 int
 main(int argc, char **argv)
@@ -664,7 +711,7 @@ main(int argc, char **argv)
 	categories = taxonomy_size(taxonomy);
 	for (size_t i = 0; i < categories; i++)
 		code_of[i] = taxonomy_at(taxonomy, i)->code;
-	bank_load(dir, (uint64_t)seed * 16 + (uint64_t)set);
+	bank_load(dir, (uint64_t)seed);
 	load_files();
 	if ((size_t)set < MADE)
 		print_made(make[set], (size_t)n);
