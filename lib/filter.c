@@ -333,6 +333,14 @@ on_tick(uv_timer_t *timer)
 	write_out();
 }
 
+static void
+on_status_line(uv_timer_t *timer)
+{
+	(void)timer;
+	if (!loop->over)
+		progress_line(&loop->stats, loop->in_flight);
+}
+
 /* A descriptor 0-2 that is closed would become some other file of ours; a read or write of it then still fails as it should. */
 static void
 hold_standard_descriptors(void)
@@ -367,6 +375,12 @@ loop_start(struct loop *l)
 	uv_timer_init(&l->uv, &l->retry);
 	uv_timer_init(&l->uv, &l->tick);
 	uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
+	uv_timer_init(&l->uv, &l->status_line);
+	if (l->run->status_every > 0) {
+		uint64_t ms = (uint64_t)(l->run->status_every * 1000);
+
+		uv_timer_start(&l->status_line, on_status_line, ms, ms);
+	}
 	l->in = intake_start(l->run->next, l->run->arg, &l->wake);
 }
 
@@ -389,6 +403,7 @@ loop_close(struct loop *l)
 		endpoint_close(&l->ep);
 	uv_close((uv_handle_t *)&l->retry, NULL);
 	uv_close((uv_handle_t *)&l->tick, NULL);
+	uv_close((uv_handle_t *)&l->status_line, NULL);
 	uv_close((uv_handle_t *)&l->wake, NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);
 	uv_loop_close(&l->uv);

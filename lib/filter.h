@@ -88,6 +88,7 @@ struct run {
 	long long max_tokens;	/* <0: the filter's default */
 	double timeout;		/* seconds an attempt */
 	const char *stats;	/* --stats FILE */
+	double status_every;	/* seconds; 0: never */
 	const char *key_file;
 	bool insecure;
 	/* Next input line (n bytes, valid until the next call): 1, 0 at the end, -1. NULL: standard input. Called on the reader's thread. */

@@ -59,7 +59,7 @@ struct loop {
 	const char *key;
 	uv_loop_t uv;
 	uv_async_t wake;	/* from the reader, the opener, a signal, and from the loop to itself */
-	uv_timer_t retry, tick;
+	uv_timer_t retry, tick, status_line;
 	struct intake *in;
 	struct window *window;
 	struct output *out;

@@ -31,6 +31,7 @@ run_opts(struct run *r)
 		{ "key-file", 0, OPT_STR, &r->key_file, "FILE", "the key, instead of OPENAI_API_KEY; readable by its owner only", 0, 0 },
 		{ "insecure", 0, OPT_FLAG, &r->insecure, NULL, "do not verify the server's certificate", 0, 0 },
 		{ "stats", 0, OPT_STR, &r->stats, "FILE", "write a JSON summary of the run", 0, 0 },
+		{ "status-every", 0, OPT_NUM, &r->status_every, "SEC", "a line on standard error every SEC seconds", 0.01, 86400 },
 		{ 0 },
 	};
 

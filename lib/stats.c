@@ -132,18 +132,35 @@ put(const char *s, int n)
 		shown = false;
 }
 
+static void
+progress_text(const struct stats *s, int in_flight, char *text, size_t max)
+{
+	double seconds = stats_seconds(s);
+	long long done = s->out + s->taken + s->dropped;
+
+	snprintf(text, max, "%s: %lld done, %.1f/s, %d in flight, %lld failed, %lld retries, %lld+%lld tokens", progname, done,
+		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, s->retries, s->tokens_in, s->tokens_out);
+}
+
 /* No colours, so NO_COLOR is honoured; cut to 79 columns so that it never wraps. */
 void
 progress_show(const struct stats *s, int in_flight)
 {
-	double seconds = stats_seconds(s);
-	long long done = s->out + s->taken + s->dropped;
 	char text[200], line[240];
 
-	snprintf(text, sizeof text, "%s: %lld done, %.1f/s, %d in flight, %lld failed, %lld retries, %lld+%lld tokens", progname, done,
-		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, s->retries, s->tokens_in, s->tokens_out);
+	progress_text(s, in_flight, text, sizeof text);
 	shown = true;
 	put(line, snprintf(line, sizeof line, "\r%.79s\033[K", text));
+}
+
+void
+progress_line(const struct stats *s, int in_flight)
+{
+	char text[200], line[240];
+
+	progress_text(s, in_flight, text, sizeof text);
+	progress_clear();
+	put(line, snprintf(line, sizeof line, "%s\n", text));
 }
 
 void

@@ -36,6 +36,7 @@ void stats_failures(const struct stats *s, char *out, size_t max);
  * is not that terminal. */
 bool progress_wanted(void);
 void progress_show(const struct stats *s, int in_flight);
+void progress_line(const struct stats *s, int in_flight);	/* the same as a line of a log, whatever standard error is */
 void progress_clear(void);	/* nothing when no line is shown */
 
 #endif

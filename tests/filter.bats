@@ -527,6 +527,20 @@ stderr:0"
 	[ ! -s shown ]
 }
 
+@test "contract 26: --status-every writes lines into a log" {
+	serve hang
+	given '{"prompt":"a b"}'
+	in_background sa-ppl -e "$E" --status-every 0.05
+	wait_until 20 got_requests 1
+	wait_until 20 eval '[ "$(grep -c "^sa-ppl: 0 done, 0.0/s, 1 in flight, 0 failed" stderr)" -ge 2 ]'
+	kill -TERM $pid
+	ended
+	run grep -c $'\r' stderr
+	assert_output 0
+	run_filter sa-ppl --status-every 0
+	expect_status 2
+}
+
 @test "contract 27: --help and --version go to standard output" {
 	for f in sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick; do
 		run_filter $f --help
