@@ -18,10 +18,7 @@ samples() { head -n "$1" "$SAMPLES/prompts.ndjson" >input; }
 	cat part-*.out >by-xargs
 	cmp one by-xargs
 
-	cat >Makefile <<-END
-	%.intent: %
-	${TAB:=$'\t'}sa-intent -e local:$TEACHER <\$< >\$@.tmp && mv \$@.tmp \$@
-	END
+	printf '%%.intent: %%\n\tsa-intent -e local:%s <$< >$@.tmp && mv $@.tmp $@\n' "$TEACHER" >Makefile
 	make -s -j2 part-aa.intent part-ab.intent part-ac.intent part-ad.intent
 	cat part-??.intent >by-make
 	cmp one by-make
