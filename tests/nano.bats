@@ -44,6 +44,14 @@ said() { jq -r '.text // (.messages[] | .content)' "$@"; }
 	jq -s -e 'length == 200 and all(.output | length > 0)' "$ROOT/pipelines/nano/samples/general.ndjson"
 }
 
+@test "nano: the bundled samples are what train.sh makes" {
+	grep '^nano-corpus .*samples/' "$ROOT/pipelines/nano/train.sh" >lines
+	[ "$(wc -l <lines)" = 3 ]
+	mkdir samples
+	(cd "$ROOT" && out=$BATS_TEST_TMPDIR sh -e "$BATS_TEST_TMPDIR/lines")
+	diff -r samples "$ROOT/pipelines/nano/samples"
+}
+
 @test "nano: the stages' prompt files are what the teacher learns" {
 	corpus --set teacher -n 300 | jq -r '.messages[]? | select(.role == "system") | .content' | sort -u >learned
 	for f in intent judge-pair judge-one judge-prompt regen expand-keyword; do
