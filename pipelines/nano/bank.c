@@ -17,6 +17,8 @@ static const char *const topics[] = { "capital", "define", "translate", "sum", "
 
 static struct list *list;
 static size_t nlist;
+static struct list *parts;	/* the verbs and objects that wishes point into */
+static size_t nparts;
 static struct wish *wish;
 static size_t nwish;
 static uint64_t state;
@@ -115,7 +117,7 @@ load_file(const char *dir, const char *name)
 	buf_free(&b);
 }
 
-/* Split "a; b; c" in place. */
+/* Split "a; b; c" in place; the list is kept in `parts`. */
 static struct list
 split(char *s)
 {
@@ -130,6 +132,8 @@ split(char *s)
 		add_line(&l, one);
 		free(one);
 	}
+	parts = xreallocarray(parts, nparts + 1, sizeof *parts);
+	parts[nparts++] = l;
 	return l;
 }
 
@@ -145,7 +149,7 @@ add_wish(struct wish w)
 	wish[nwish++] = w;
 }
 
-/* "[wish CODE lang label]": every verb with every object of each of its lines. The pieces are kept for the life of the process. */
+/* "[wish CODE lang label]": every verb with every object of each of its lines. */
 static void
 load_wishes(const struct list *l, const struct taxonomy *t)
 {
@@ -169,8 +173,6 @@ load_wishes(const struct list *l, const struct taxonomy *t)
 				w.object = objects.v[o];
 				add_wish(w);
 			}
-		free(verbs.v);
-		free(objects.v);
 		free(copy);
 	}
 }
@@ -492,15 +494,22 @@ shuffle_words(const char *s)
 	return buf_take(&b);
 }
 
+static void
+lists_free(struct list *l, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < l[i].n; k++)
+			free(l[i].v[k]);
+		free(l[i].v);
+		free(l[i].name);
+	}
+	free(l);
+}
+
 void
 bank_free(void)
 {
-	for (size_t i = 0; i < nlist; i++) {
-		for (size_t k = 0; k < list[i].n; k++)
-			free(list[i].v[k]);
-		free(list[i].v);
-		free(list[i].name);
-	}
-	free(list);
+	lists_free(list, nlist);
+	lists_free(parts, nparts);
 	free(wish);
 }
