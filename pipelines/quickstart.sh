@@ -50,7 +50,7 @@ sh "$top/pipelines/import.sh" "$@" |
 	ask 5 sa-ppl |
 	ask 6 sa-judge |
 	tee "$run/judged.ndjson" |
-	stage 7 sa-pick --general "$nano/samples/general.ndjson" >"$run/sft.jsonl"
+	stage 7 sa-pick --general "$nano/samples/general.ndjson" --general-n 120 >"$run/sft.jsonl"
 if [ -s "$run/broken" ]; then
 	sed 's/^\([^ ]*\) \(.*\)/quickstart.sh: \1 ended with status \2/' "$run/broken" >&2
 	exit "$(sed -n '1s/.* //p' "$run/broken")"
@@ -58,7 +58,7 @@ fi
 say "$(wc -l <"$run/sft.jsonl") samples in $run/sft.jsonl"
 
 say "fine-tuning the student"
-sa-train --model "$nano/student" --data "$run/sft.jsonl" --out "$run/train" --lr 3e-4 --epochs 3 --batch 8 --accum 1 --seed 1
+sa-train --model "$nano/student" --data "$run/sft.jsonl" --out "$run/train" --lr 2e-4 --epochs 3 --batch 8 --accum 1 --seed 1
 
 evaluate() {
 	say "New-Safety, $1"

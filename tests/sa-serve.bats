@@ -145,7 +145,7 @@ hello='{messages: [{role: "user", content: "Tell me about the river."}], tempera
 
 @test "serve: a stop string across a token's border ends the text before it, streamed or not" {
 	start
-	p='{prompt: "The river", temperature: 0, max_tokens: 24}'
+	p='{prompt: "Please tell me how to", temperature: 0, max_tokens: 24}'
 	complete "$p + {logprobs: 0}"
 	# the last character of a token and the first one of the next, where both are ASCII
 	stop=$(jq -c '.choices[0] | .text as $t | [.logprobs.text_offset[1:][] | select(. >= 2) | $t[. - 1:. + 1] | select(test("^[ -~][ -~]$"))] | .[0]' <<<"$body")
