@@ -12,7 +12,7 @@ shape='first(inputs) | (if type == "array" then .[0] // {} else . end) as $o
 	elif $o.meta_info or $o.id_ then "cvalues"
 	elif $o.question and $o.options then "safetybench"
 	elif $o.instruction then "alpaca"
-	elif $o.prompt then "records"
+	elif $o.prompt then (if $o == . then "lines" else "records" end)
 	elif ([$o[] | type] | unique) == ["array"] then "safety-prompts"
 	else "unknown" end'
 
@@ -25,7 +25,8 @@ for file; do
 	esac
 	case $kind in
 	unknown) echo "import.sh: $file: unknown shape; known: $(ls "$import" | sed 's/\.jq$//' | tr '\n' ' ')" >&2; exit 2 ;;
+	lines)	LC_ALL=C grep -a '' "$file" ;;	# records, one a line: as they are, a bad line is the filters' to report
 	text)	jq -cR -f "$import/text.jq" "$file" ;;
 	*)	jq -c -f "$import/$kind.jq" "$file" ;;
-	esac
+	esac || { echo "import.sh: $file: broken off" >&2; exit 2; }
 done

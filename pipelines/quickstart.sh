@@ -38,11 +38,12 @@ stage() {
 	shift 2
 	"$program" --stats "$run/stats/$n-$program.json" "$@" || { s=$?; [ $s -eq 1 ] || echo "$program $s" >>"$run/broken"; }
 }
+import() { sh "$top/pipelines/import.sh" "$@" || echo "import.sh $?" >>"$run/broken"; }
 # A stage that asks the model.
 ask() { n=$1 program=$2; shift 2; stage "$n" "$program" -e "$endpoint" ${model:+-m "$model"} --seed 1 "$@"; }
 
 say "prompts to fine-tuning set"
-sh "$top/pipelines/import.sh" "$@" |
+import "$@" |
 	ask 1 sa-intent |
 	ask 2 sa-expand --factor 1.2 |
 	ask 3 sa-intent |

@@ -49,6 +49,13 @@ import() { sh "$ROOT/pipelines/import.sh" "$@"; }
 	expect_output '{"prompt":"how?","source":"text"}' '{"prompt":"为什么？","source":"text"}' '{"prompt":"p","x":1}'
 }
 
+@test "import: records one a line pass byte for byte, a bad line among them, arrays are taken apart" {
+	printf '%s\n' '{"prompt" : "p", "n":1.50}' 'no record' '{"prompt":"q"}' >a.ndjson
+	echo '[{"prompt":"r"}]' >b.json
+	import a.ndjson b.json >output
+	expect_output '{"prompt" : "p", "n":1.50}' 'no record' '{"prompt":"q"}' '{"prompt":"r"}'
+}
+
 @test "import: an unknown shape, broken JSON and a missing file are refused by name" {
 	echo '{"a": 1}' >a.json
 	run import a.json

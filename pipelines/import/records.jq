@@ -1,2 +1,2 @@
-# records already: one a line, or an array of them
-if type == "array" then .[] else . end
+# an array of records -> records, one a line (files that have one a line already are passed on as they are)
+.[]
