@@ -209,8 +209,6 @@ ask_one(struct asks *q, size_t category)
 	const struct category *c = taxonomy_at(taxonomy, category);
 	const struct known *parent = choose(p, p->read);
 	struct question *one;
-	struct msg *m;
-	size_t n;
 
 	if ((nquestion & (nquestion - 1)) == 0)
 		question = xreallocarray(question, nquestion ? 2 * nquestion : 1, sizeof *question);
@@ -221,15 +219,14 @@ ask_one(struct asks *q, size_t category)
 	one->parent = parent && one->method == RELATED ? xstrdup(parent->id) : NULL;
 	const char *lang = one->lang == LANG_ZH ? "Chinese" : "English", *theme = one->lang == LANG_ZH ? c->zh : c->name;
 	if (one->method == RELATED) {
-		m = prompt_fill(related_prompt, (struct value[]){ { "prompt", parent->prompt }, { "theme", theme }, { "lang", lang }, { 0 } }, &n);
+		ask_prompt(q, related_prompt, (struct value[]){ { "prompt", parent->prompt }, { "theme", theme }, { "lang", lang }, { 0 } },
+			   (int)nquestion);
 	} else {
 		char *list = examples(p, one->lang);
 
-		m = prompt_fill(keyword_prompt, (struct value[]){ { "theme", theme }, { "lang", lang }, { "examples", list }, { 0 } }, &n);
+		ask_prompt(q, keyword_prompt, (struct value[]){ { "theme", theme }, { "lang", lang }, { "examples", list }, { 0 } }, (int)nquestion);
 		free(list);
 	}
-	ask_chat(q, m, n, NULL, (int)nquestion);
-	prompt_done(m, n);
 	nquestion++;
 	outstanding++;
 	p->tries--;

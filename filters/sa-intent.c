@@ -41,16 +41,6 @@ begin(void)
 	}
 }
 
-static void
-ask_filled(struct asks *q, const struct prompt *p, const struct value *values, int tag)
-{
-	size_t n;
-	struct msg *m = prompt_fill(p, values, &n);
-
-	ask_chat(q, m, n, NULL, tag);
-	prompt_done(m, n);
-}
-
 /* Put the category of the record's labels, or ask for it: the taxonomy does not know them. */
 static int
 fold(struct rec *r, struct asks *q)
@@ -69,7 +59,7 @@ fold(struct rec *r, struct asks *q)
 	l = json_array_get(intents, 0);
 	if (!json_is_string(l))
 		return fail(r, BAD_RECORD, "\"intents\" is no list of strings");
-	ask_filled(q, fold_prompt, (struct value[]){ { "label", json_string_value(l) }, { "categories", categories.p }, { 0 } }, FOLD);
+	ask_prompt(q, fold_prompt, (struct value[]){ { "label", json_string_value(l) }, { "categories", categories.p }, { 0 } }, FOLD);
 	return DONE;
 }
 
@@ -82,7 +72,7 @@ ask(struct rec *r, struct asks *q)
 		return fail(r, BAD_RECORD, "no string \"prompt\"");
 	if (!force && rec_has(r, "intents"))
 		return rec_has(r, "category") ? DONE : fold(r, q);
-	ask_filled(q, label_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, LABEL);
+	ask_prompt(q, label_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, LABEL);
 	return DONE;
 }
 

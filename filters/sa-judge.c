@@ -30,16 +30,6 @@ begin(void)
 	prompt_prompt = filter_prompt(prompt_path, judge_prompt_txt, judge_prompt_txt_end, "judge-prompt.txt", alone);
 }
 
-static void
-ask_filled(struct asks *q, const struct prompt *p, const struct value *values, int tag)
-{
-	size_t n;
-	struct msg *m = prompt_fill(p, values, &n);
-
-	ask_chat(q, m, n, NULL, tag);
-	prompt_done(m, n);
-}
-
 static const char *
 text_of(const json_t *response)
 {
@@ -69,10 +59,10 @@ ask_responses(struct rec *r, const char *prompt, struct asks *q)
 		if (next == i + 1 && next < n) {
 			const char *second = text_of(json_array_get(list, next));
 
-			ask_filled(q, pair_prompt, (struct value[]){ { "prompt", prompt }, { "output1", first }, { "output2", second }, { 0 } }, (int)i);
+			ask_prompt(q, pair_prompt, (struct value[]){ { "prompt", prompt }, { "output1", first }, { "output2", second }, { 0 } }, (int)i);
 			next = unscored(list, next + 1);
 		} else {
-			ask_filled(q, one_prompt, (struct value[]){ { "prompt", prompt }, { "output", first }, { 0 } }, (int)i);
+			ask_prompt(q, one_prompt, (struct value[]){ { "prompt", prompt }, { "output", first }, { 0 } }, (int)i);
 		}
 		i = next;
 	}
@@ -119,7 +109,7 @@ ask(struct rec *r, struct asks *q)
 		ask_responses(r, prompt, q);
 	}
 	if (what != RESPONSES && (force || !rec_has(r, "prompt_safety")))
-		ask_filled(q, prompt_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, PROMPT_TAG);
+		ask_prompt(q, prompt_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, PROMPT_TAG);
 	return DONE;
 }
 

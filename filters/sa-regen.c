@@ -46,8 +46,6 @@ static int
 ask(struct rec *r, struct asks *q)
 {
 	const char *text = rec_text(r, "prompt");
-	struct msg *m;
-	size_t n;
 
 	if (!text)
 		return fail(r, BAD_RECORD, "no string \"prompt\"");
@@ -55,9 +53,7 @@ ask(struct rec *r, struct asks *q)
 		return fail(r, BAD_RECORD, "\"responses\" is no list");
 	if (!force && has_new(rec_get(r, "responses")))
 		return DONE;
-	m = prompt_fill(prompt, (struct value[]){ { "prompt", text }, { 0 } }, &n);
-	ask_chat(q, m, n, NULL, 0);
-	prompt_done(m, n);
+	ask_prompt(q, prompt, (struct value[]){ { "prompt", text }, { 0 } }, 0);
 	return DONE;
 }
 

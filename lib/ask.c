@@ -62,6 +62,16 @@ ask_chat(struct asks *q, const struct msg *m, size_t n, const struct params *p, 
 }
 
 void
+ask_prompt(struct asks *q, const struct prompt *p, const struct value *values, int tag)
+{
+	size_t n;
+	struct msg *m = prompt_fill(p, values, &n);
+
+	ask_new(q, ASK_CHAT, m, n, NULL, tag);
+	prompt_done(m, n);
+}
+
+void
 ask_echo(struct asks *q, const char *text, int tag)
 {
 	struct params p = PARAMS_UNSET;

@@ -57,6 +57,8 @@ struct filter {
  * the ask, so it never depends on what else runs. Texts are copied; p->stop
  * must outlive the run. */
 void ask_chat(struct asks *q, const struct msg *m, size_t n, const struct params *p, int tag);
+/* ask_chat() of a prompt file, filled in. Values end with name == NULL. */
+void ask_prompt(struct asks *q, const struct prompt *p, const struct value *values, int tag);
 void ask_echo(struct asks *q, const char *text, int tag);
 void ask_completion(struct asks *q, const char *text, const struct params *p, int top_logprobs, int tag);
 

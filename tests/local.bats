@@ -44,7 +44,6 @@ lines_in() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 }
 
 @test "local: six filters of a pipe start one server" {
-	[ "$CK" = "$ROOT/pipelines/nano/teacher" ] || skip "the bundled teacher is not there"
 	sa-intent -e local:ck <input 2>stderr | sa-expand -e local:ck --factor 1.5 2>>stderr | sa-regen -e local:ck 2>>stderr |
 		sa-ppl -e local:ck 2>>stderr | sa-judge -e local:ck 2>>stderr | sa-pick --format record --min-safety 0 --max-prompt-safety 1 >output 2>>stderr
 	# Each would stay for some seconds after its last client.
