@@ -2,6 +2,7 @@
 #include "err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +24,22 @@ err_set(struct err *e, const char *fmt, ...)
 	return -1;
 }
 
+/* A descriptor 0-2 that is closed would become some file of ours, and records or messages would be written into it; a read or write of it
+ * still fails as it should. */
+static void
+hold_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 void
 prog_init(const char *argv0)
 {
 	const char *slash;
 
+	hold_standard_descriptors();
 	if (!argv0 || !*argv0)
 		return;
 	slash = strrchr(argv0, '/');

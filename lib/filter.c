@@ -6,7 +6,6 @@
 #include "filter.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -341,15 +340,6 @@ on_status_line(uv_timer_t *timer)
 		progress_line(&loop->stats, loop->in_flight);
 }
 
-/* A descriptor 0-2 that is closed would become some other file of ours; a read or write of it then still fails as it should. */
-static void
-hold_standard_descriptors(void)
-{
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
-}
-
 static void
 loop_init(struct loop *l, const struct filter *f, const struct run *r)
 {
@@ -481,7 +471,6 @@ filter_run(const struct filter *f, const struct run *r)
 
 	if (r->stats && !stats)
 		die(STATUS_USAGE, "%s: %s", r->stats, strerror(errno));
-	hold_standard_descriptors();
 	if (!f->no_model)
 		run_check(r);
 	key = key_load(r);

@@ -248,8 +248,17 @@ stderr:0"
 	sa-ppl <input >&- 2>stderr || status=$?
 	assert_equal "$status" 4
 	status=0
+	sa-ppl --stats stats <input >&- 2>stderr || status=$?
+	assert_equal "$status" 4
+	assert_equal "$(jq -r .program stats)" sa-ppl
+	status=0
 	sa-ppl <&- >output 2>stderr || status=$?
 	assert_equal "$status" 4
+	status=0
+	sa-ppl --stats /dev/full <input >output 2>stderr || status=$?
+	assert_equal "$status" 4
+	assert_equal "$(cat stderr)" "sa-ppl: cannot write /dev/full: No space left on device"
+	cmp input output
 	status=0
 	sa-ppl <. >output 2>stderr || status=$?
 	assert_equal "$status" 4

@@ -349,6 +349,15 @@ c|Do\tthis.\nThen that.|I would rather not say'
 	expect_status 0
 }
 
+@test "sa-eval: a closed standard output does not become the results" {
+	questions
+	serve model "ok (A)"
+	status=0
+	sa-eval safetybench -e unix:./model -j 1 --data data --out out <input >&- 2>stderr || status=$?
+	expect_status 4
+	assert_equal "$(jq -cs 'map(.id)' out/results.jsonl)" '["3","5","9"]'
+}
+
 @test "sa-eval: a full disk is reported" {
 	questions
 	serve model "ok (A)"

@@ -241,6 +241,11 @@ close() {
 	expect_status 0
 }
 
+@test "train: a closed standard error does not become the log" {
+	sa-train "${tiny[@]}" "${short[@]}" --out out --max-steps 3 <input 2>&-
+	assert_equal "$(jq -cs "map(.step)" out/log.jsonl)" "[1,2,3]"
+}
+
 @test "train: two runs never write into one folder" {
 	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 500 2>log &
 	wait_until 60 has_steps out 1
