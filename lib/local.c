@@ -36,29 +36,44 @@ struct server {
 
 /* ---- the checkpoint ---- */
 
+/* The files of weights. The directory's own name may hold what is special in a pattern. */
+static int
+weights(const char *dir, glob_t *g)
+{
+	char pattern[2 * PATH_BYTES + 32];
+	size_t n = 0;
+
+	for (; *dir && n < 2 * PATH_BYTES; dir++) {
+		if (strchr("*?[\\", *dir))
+			pattern[n++] = '\\';
+		pattern[n++] = *dir;
+	}
+	strcpy(pattern + n, "/*.safetensors");
+	return glob(pattern, 0, NULL, g);
+}
+
 int
 local_check(const char *dir, struct err *e)
 {
-	static const char *const needed[] = { "config.json", "tokenizer.json", "*.safetensors" };
+	static const char *const needed[] = { "config.json", "tokenizer.json" };
 	struct stat st;
+	glob_t g;
+	int found;
 
 	if (stat(dir, &st) < 0)
 		return err_set(e, "%s: %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, "%s: not a checkpoint directory", dir);
 	for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-		char pattern[PATH_BYTES];
-		glob_t g;
-		int found;
+		char path[PATH_BYTES];
 
-		snprintf(pattern, sizeof pattern, "%s/%s", dir, needed[i]);
-		found = strchr(needed[i], '*') ? glob(pattern, 0, NULL, &g) : access(pattern, R_OK);
-		if (strchr(needed[i], '*'))
-			globfree(&g);
-		if (found != 0)
+		snprintf(path, sizeof path, "%s/%s", dir, needed[i]);
+		if (access(path, R_OK) != 0)
 			return err_set(e, "%s: not a checkpoint directory: no %s", dir, needed[i]);
 	}
-	return 0;
+	found = weights(dir, &g);
+	globfree(&g);
+	return found == 0 ? 0 : err_set(e, "%s: not a checkpoint directory: no *.safetensors", dir);
 }
 
 static void
@@ -86,8 +101,7 @@ identity(const char *dir)
 	add_identity(&b, path);
 	snprintf(path, sizeof path, "%s/tokenizer.json", dir);
 	add_identity(&b, path);
-	snprintf(path, sizeof path, "%s/*.safetensors", dir);
-	if (glob(path, 0, NULL, &g) == 0)
+	if (weights(dir, &g) == 0)
 		for (size_t i = 0; i < g.gl_pathc; i++)
 			add_identity(&b, g.gl_pathv[i]);
 	globfree(&g);

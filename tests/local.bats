@@ -129,6 +129,13 @@ lines_in() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 	assert_equal "$(ls "$XDG_RUNTIME_DIR"/sa/*.log | wc -l)" 2
 }
 
+@test "local: a directory's name is no pattern" {
+	mv ck 'ck[1]*'
+	run_filter sa-ppl -e 'local:ck[1]*'
+	expect_status 0
+	assert_equal "$(jq -s 'map(select(.ppl)) | length' output)" 12
+}
+
 @test "local: what the server says about a broken checkpoint is said, with exit 2" {
 	head -c 1000 "$CK/model.safetensors" >ck/model.safetensors
 	run_filter sa-ppl -e local:ck
