@@ -1,18 +1,9 @@
 # local.bats - one server for a local checkpoint, shared by all who name it, and gone after the last of them
 #
-# The checkpoint is the bundled teacher; where that is not there, a very small one is trained from nothing in a second.
+# The checkpoint is the bundled teacher.
 load lib
 
-setup_file() {
-	local t=$ROOT/tests/goldens/train
-
-	CK=$ROOT/pipelines/nano/teacher
-	if [ ! -f "$CK/model.safetensors" ]; then
-		CK=$BATS_FILE_TMPDIR/tiny
-		sa-train --init "$t/tiny/config.json" --model "$t/tiny" --data "$t/data.jsonl" --out "$CK" --lr 3e-3 --epochs 3 --seed 7 2>"$CK.log"
-	fi
-	export CK
-}
+CK=$ROOT/pipelines/nano/teacher
 
 setup() {
 	sa_setup
