@@ -99,71 +99,6 @@ make_sample(const struct task *t)
 	return json_pack("{s:o}", "messages", m);
 }
 
-static json_t *
-set_labels(size_t i)
-{
-	(void)i;
-	return make_sample(labels);
-}
-
-static json_t *
-set_scores(size_t i)
-{
-	(void)i;
-	return make_sample(scores);
-}
-
-static json_t *
-set_writing(size_t i)
-{
-	(void)i;
-	return make_sample(writing);
-}
-
-static json_t *
-set_practice(size_t i)
-{
-	(void)i;
-	return make_sample(practice);
-}
-
-static json_t *
-set_review(size_t i)
-{
-	(void)i;
-	return make_sample(review);
-}
-
-/* The same tasks in more sentence patterns: what was learned of the words must hold in any sentence. */
-static json_t *
-set_variety(size_t i)
-{
-	bank_more(true);
-	return set_review(i);
-}
-
-static json_t *
-set_teacher(size_t i)
-{
-	(void)i;
-	return make_sample(teacher);
-}
-
-static json_t *
-set_manners(size_t i)
-{
-	(void)i;
-	bank_more(true);
-	return make_sample(manners);
-}
-
-static json_t *
-set_student(size_t i)
-{
-	(void)i;
-	return make_sample(student);
-}
-
 /* ---- sample inputs and measurements ---- */
 
 /* A record with its truth: id, prompt, lang, category; and what is sure to be its label. */
@@ -313,17 +248,6 @@ print_topics(void)
 	}
 }
 
-static void
-print_made(json_t *(*one)(size_t i), size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		json_t *o = one(i);
-
-		json_dumpf(o, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(o);
-	}
-}
 
 /* What no corpus may hold, wherever it stands. */
 static void
@@ -343,13 +267,34 @@ print_held_wishes(void)
 
 /* ---- main ---- */
 
-static json_t *(*const make[])(size_t i) = {
-	set_labels, set_scores, set_teacher, set_writing, set_practice, set_review, set_variety, set_student, set_manners, set_prompts, set_general,
-	set_newsafety, set_held, set_held_pair, set_held_one,
+/* A set is a corpus, made of tasks, or one record after another; variety is review's tasks in more sentence patterns: what was learned of
+ * the words must hold in any sentence. */
+static const struct set {
+	const struct task *tasks;
+	bool more;		/* use the "more" patterns, too */
+	json_t *(*record)(size_t i);
+} made[] = {
+	{ labels, false, NULL }, { scores, false, NULL }, { teacher, false, NULL }, { writing, false, NULL }, { practice, false, NULL },
+	{ review, false, NULL }, { review, true, NULL }, { student, false, NULL }, { manners, true, NULL },
+	{ NULL, false, set_prompts }, { NULL, false, set_general }, { NULL, false, set_newsafety }, { NULL, false, set_held },
+	{ NULL, false, set_held_pair }, { NULL, false, set_held_one },
 };
-#define MADE (sizeof make / sizeof *make)
+#define MADE (sizeof made / sizeof *made)
 #define SETS "labels|scores|teacher|writing|practice|review|variety|student|manners|prompts|general|newsafety|" \
 	"held|held-pair|held-one|topics|held-wishes"
+
+static void
+print_made(const struct set *set, size_t n)
+{
+	bank_more(set->more);
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = set->tasks ? make_sample(set->tasks) : set->record(i);
+
+		json_dumpf(o, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(o);
+	}
+}
 
 int
 main(int argc, char **argv)
@@ -378,7 +323,7 @@ main(int argc, char **argv)
 	bank_load(dir, (uint64_t)seed);
 	load_files();
 	if ((size_t)set < MADE)
-		print_made(make[set], (size_t)n);
+		print_made(&made[set], (size_t)n);
 	else if ((size_t)set == MADE)
 		print_topics();
 	else
