@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "line.h"
 #include "loop.h"
 #include "signals.h"
 
@@ -371,7 +372,7 @@ loop_start(struct loop *l)
 
 		uv_timer_start(&l->status_line, on_status_line, ms, ms);
 	}
-	l->in = intake_start(l->run->next, l->run->arg, &l->wake);
+	l->in = intake_start(l->run->next, l->run->arg, LINE_MAX_DEFAULT, &l->wake);
 }
 
 /* Cancel what is in flight and close everything. */

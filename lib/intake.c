@@ -23,6 +23,7 @@ struct intake {
 	uv_async_t *wake;
 	int (*next)(void *arg, char **p, size_t *n, struct err *e);
 	void *arg;
+	size_t max_line;
 };
 
 /* Called with the lock held, which it lets go. */
@@ -100,7 +101,7 @@ static void *
 reader(void *arg)
 {
 	struct intake *in = arg;
-	struct lines *l = in->next ? NULL : lines_open(STDIN_FILENO, "stdin", LINE_MAX_DEFAULT);
+	struct lines *l = in->next ? NULL : lines_open(STDIN_FILENO, "stdin", in->max_line);
 	struct err e;
 	int rc = read_lines(in, l, &e);
 
@@ -118,7 +119,7 @@ reader(void *arg)
 }
 
 struct intake *
-intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *arg, uv_async_t *wake)
+intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *arg, size_t max_line, uv_async_t *wake)
 {
 	struct intake *in = xcalloc(1, sizeof *in);
 	sigset_t all, old;
@@ -131,6 +132,7 @@ intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *a
 	in->wake = wake;
 	in->next = next;
 	in->arg = arg;
+	in->max_line = max_line;
 	/* Signals are the loop's: one that interrupted a read here would be lost. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

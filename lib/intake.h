@@ -21,15 +21,15 @@ struct intake;
 struct input {
 	struct input *next;
 	size_t at;		/* its number, from 1 */
-	bool too_long;		/* cut at LINE_MAX_DEFAULT */
+	bool too_long;		/* cut at max_line */
 	size_t n;
 	char text[];
 };
 
 enum intake_state { INTAKE_WAIT, INTAKE_LINE, INTAKE_END, INTAKE_ERROR };
 
-/* Start reading: from next(arg), or from standard input when it is NULL. */
-struct intake *intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *arg, uv_async_t *wake);
+/* Start reading: from next(arg), or from standard input when it is NULL, where lines of more than max_line bytes are cut. */
+struct intake *intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *arg, size_t max_line, uv_async_t *wake);
 
 /* The next line in *out, if there is one now. INTAKE_ERROR leaves its message in *e. */
 enum intake_state intake_take(struct intake *in, struct input **out, struct err *e);
