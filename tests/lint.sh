@@ -15,9 +15,9 @@ find lib filters trainer pipelines tests man Makefile packages.txt .ci/run -type
 layer() {
 	case $1 in
 	err | num) echo 0 ;;
-	buf | opt) echo 1 ;;
+	buf | opt | rundir) echo 1 ;;
 	json | line | rec | text) echo 2 ;;
-	chat | prompt | retry | taxonomy | http | intake | stats | window) echo 3 ;;
+	aimd | breaker | bucket | chat | prompt | retry | spend | taxonomy | http | intake | stats | window) echo 3 ;;
 	local | endpoint | opener | signals) echo 4 ;;
 	loop | ask | run | filter) echo 5 ;;
 	*) echo "$2: no layer in tests/lint.sh for this module" >>"$wrong"; echo 9 ;;

@@ -1,0 +1,50 @@
+/* bucket.h - requests and tokens a minute, shared by all processes of the user with the same endpoint and key (a memory-mapped file)
+ *
+ * A process reserves its next request, holds it until it is due, sends it, reserves the next: never more than one ahead. So a killed process
+ * wastes at most one request of the budget, and there is nothing to clean up: no lock is held, the state is a few 64-bit words changed by compare-and-swap.
+ *
+ *     b = bucket_open(NULL, id, n, rpm, tpm, &e);
+ *     bucket_take(b, tokens);                                wherever a request is ready and nothing is held
+ *     while (bucket_due(b) > bucket_now()) wait;             ask again at least every BUCKET_POLL_MS: others give back, or pause
+ *     send; bucket_sent(b);                                  from here on it is no longer held; or bucket_give(b): it will not be sent after all
+ *     bucket_settle(b, tokens, used);                        when the reply is there
+ */
+#ifndef SA_BUCKET_H
+#define SA_BUCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+#define BUCKET_POLL_MS 100
+#define BUCKET_PAUSE_MAX 600	/* seconds: no pause is longer */
+
+struct bucket;
+
+/* id: endpoint base, NUL, key; its hash names the file, neither is in it. dir: NULL = rundir_open()'s; made 0700, refused where it is a link, not ours
+ * or open to others. rpm, tpm: requests and tokens a minute, <= 0: no limit. NULL with the reason. One thread at a time; not across fork(). */
+struct bucket *bucket_open(const char *dir, const void *id, size_t n, double rpm, double tpm, struct err *e);
+
+/* What is still held is given back. NULL will do. */
+void bucket_close(struct bucket *b);
+
+/* The bucket's clock: CLOCK_BOOTTIME, ns. */
+uint64_t bucket_now(void);
+
+/* Reserve the next request, of at most `tokens` tokens. Returns when it is due: <= bucket_now(): at once. */
+uint64_t bucket_take(struct bucket *b, long long tokens);
+
+/* When the request that is held is due, as it looks now. */
+uint64_t bucket_due(struct bucket *b);
+
+void bucket_sent(struct bucket *b);
+void bucket_give(struct bucket *b);
+
+/* It used other than it reserved: the difference is anybody's at once, or is owed. */
+void bucket_settle(struct bucket *b, long long reserved, long long used);
+
+/* The server asked for it (Retry-After): no process sends before `until` (at most BUCKET_PAUSE_MAX seconds from now). */
+void bucket_pause(struct bucket *b, uint64_t until);
+
+#endif
