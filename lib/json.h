@@ -6,28 +6,37 @@
 #define SA_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "buf.h"
 #include "err.h"
 
 /* Where one member of the outermost object lies. All are offsets into the text. */
 struct json_span {
-	size_t lead;		/* just behind the { or comma before it: the white space in front of the key */
-	size_t key, key_end;	/* the key with its quotes */
-	size_t value, value_end;
-	size_t end;		/* the comma or } behind it */
+	uint32_t lead;		/* just behind the { or comma before it: the white space in front of the key */
+	uint32_t key, key_end;	/* the key with its quotes */
+	uint32_t value, value_end;
+	uint32_t end;		/* the comma or } behind it */
 };
 
-/* The outermost object: where its braces are, and its members in order, duplicates included. */
+/* The outermost object: where its braces are, and its members in order, duplicates included. Not to be copied: of an ordinary record the
+ * members are in `few`. */
+#define JSON_FEW 32
 struct json_object {
-	size_t open, close;
-	struct json_span *span;	/* malloc'd; the caller's, also after a failure */
+	uint32_t open, close;
+	bool escaped;		/* some key is written with a backslash */
+	bool nul;		/* some string, in whatever depth, holds \u0000 */
+	struct json_span *span;
 	size_t n, cap;
+	struct json_span few[JSON_FEW];
 };
 
-/* Check one object as json_valid() does (rec.h), noting its members. 0, or -1 with why and at which byte. */
+/* Check one object of less than 4 GiB as json_valid() does (rec.h), noting its members. 0, or -1 with why and at which byte. Either way
+ * json_object_done() releases what the members took. */
 int json_scan(const char *s, size_t n, struct json_object *o, struct err *e);
+void json_object_done(struct json_object *o);
 
 /* One value out of n bytes that json_scan() accepted; a new reference. NULL when jansson cannot hold it (1e400, NUL in a key). */
 json_t *json_read(const char *s, size_t n);

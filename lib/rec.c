@@ -29,14 +29,19 @@ struct seen {
 	bool dropped;
 };
 
+/* Of an ordinary record this is all there is until something is read or edited: one allocation. */
 struct rec {
-	char *line;
+	struct block *block;	/* holds the line */
+	const char *line;	/* as it came, and a newline behind it */
 	size_t n;
-	struct json_object o;
-	struct seen *seen;	/* one for each o.span */
+	struct seen *seen;	/* one for each span, once there is something to keep there */
 	struct edit *edits;	/* in the order in which they were put */
-	bool dropped;		/* some member is */
 	char *id;		/* rec_id()'s answer, once somebody asked */
+	uint32_t open, close;	/* the braces */
+	bool escaped, nul;	/* as in struct json_object */
+	bool dropped;		/* some member is */
+	size_t members;
+	struct json_span span[];
 };
 
 const char *
@@ -50,23 +55,77 @@ rec_class_name(enum rec_class c)
 	return name[c];
 }
 
+/* Takes the reference. */
+static struct rec *
+make(struct block *b, const char *line, size_t n, const struct json_object *o)
+{
+	struct rec *r = xmalloc(sizeof *r + o->n * sizeof *o->span);
+
+	*r = (struct rec){
+		.block = b, .line = line, .n = n, .open = o->open, .close = o->close, .escaped = o->escaped, .nul = o->nul, .members = o->n,
+	};
+	memcpy(r->span, o->span, o->n * sizeof *o->span);
+	return r;
+}
+
+static struct block *
+copy(const char *line, size_t n)
+{
+	struct block *b = block_new(n + 1);
+
+	memcpy(b->p, line, n);
+	b->p[n] = '\n';
+	return b;
+}
+
+/* b == NULL: the line is copied. */
+static struct rec *
+take(struct block *b, const char *line, size_t n, struct err *e)
+{
+	struct rec *r = NULL;
+	struct json_object o;
+
+	if (json_scan(line, n, &o, e) == 0) {
+		b = b ? block_hold(b) : copy(line, n);
+		r = make(b, line, n, &o);
+	}
+	json_object_done(&o);
+	return r;
+}
+
 struct rec *
 rec_parse(const char *line, size_t n, struct err *e)
 {
-	struct rec *r;
-	struct json_object o;
+	struct rec *r = take(NULL, line, n, e);
 
-	if (json_scan(line, n, &o, e) < 0) {
-		free(o.span);
-		return NULL;
-	}
-	r = xcalloc(1, sizeof *r);
-	r->o = o;
-	r->seen = xcalloc(o.n, sizeof *r->seen);
-	r->line = xmalloc(n);
-	memcpy(r->line, line, n);
-	r->n = n;
+	if (r)
+		r->line = r->block->p;
 	return r;
+}
+
+struct rec *
+rec_take(struct block *b, const char *line, size_t n, struct err *e)
+{
+	return take(b, line, n, e);
+}
+
+void
+rec_own(struct rec *r)
+{
+	struct block *b;
+
+	if (r->block->cap == r->n + 1)
+		return;
+	b = copy(r->line, r->n);
+	block_drop(r->block);
+	r->block = b;
+	r->line = b->p;
+}
+
+bool
+rec_holds_nul(const struct rec *r)
+{
+	return r->nul;
 }
 
 static void
@@ -89,28 +148,41 @@ rec_free(struct rec *r)
 		r->edits = d->next;
 		edit_free(d);
 	}
-	for (size_t i = 0; i < r->o.n; i++)
+	for (size_t i = 0; r->seen && i < r->members; i++)
 		json_decref(r->seen[i].value);
 	free(r->seen);
-	free(r->o.span);
-	free(r->line);
 	free(r->id);
+	block_drop(r->block);
 	free(r);
+}
+
+static struct seen *
+seen(struct rec *r, size_t i)
+{
+	if (!r->seen)
+		r->seen = xcalloc(r->members, sizeof *r->seen);
+	return &r->seen[i];
+}
+
+static bool
+is_dropped(const struct rec *r, size_t i)
+{
+	return r->dropped && r->seen[i].dropped;
 }
 
 /* Is member i's key `name`? A key may be written with escapes ("\u0069d"). */
 static bool
-key_is(const struct rec *r, size_t i, const char *name)
+key_is(const struct rec *r, size_t i, const char *name, size_t len)
 {
-	const struct json_span *s = &r->o.span[i];
+	const struct json_span *s = &r->span[i];
 	const char *key = r->line + s->key + 1;
-	size_t len = strlen(name), n = s->key_end - s->key - 2;
+	size_t n = s->key_end - s->key - 2;
 	json_t *v;
 	bool same;
 
 	if (n < len)
 		return false;
-	if (!memchr(key, '\\', n))
+	if (!r->escaped || !memchr(key, '\\', n))
 		return n == len && memcmp(key, name, n) == 0;
 	v = json_read(key - 1, n + 2);
 	same = v && json_string_length(v) == len && memcmp(json_string_value(v), name, len) == 0;
@@ -122,8 +194,10 @@ key_is(const struct rec *r, size_t i, const char *name)
 static size_t
 find_seen(const struct rec *r, const char *name)
 {
-	for (size_t i = r->o.n; i-- > 0;)
-		if (!r->seen[i].dropped && key_is(r, i, name))
+	size_t len = strlen(name);
+
+	for (size_t i = r->members; i-- > 0;)
+		if (!is_dropped(r, i) && key_is(r, i, name, len))
 			return i;
 	return NEW;
 }
@@ -138,34 +212,28 @@ find_edit(const struct rec *r, const char *name)
 	return d;
 }
 
-/* The bytes of a member's value, and where the parsed value is kept; NULL when there is no such member. */
+/* The bytes of a member's value, and whose it is: an edit's, or else the original member's in *at. NULL when there is no such member. */
 static const char *
-find(const struct rec *r, const char *name, size_t *n, json_t ***kept)
+find(const struct rec *r, const char *name, size_t *n, struct edit **d, size_t *at)
 {
-	struct edit *d = find_edit(r, name);
-	const struct json_span *s;
-	size_t i;
-
-	if (d) {
-		*n = d->n;
-		*kept = &d->value;
-		return d->text;
+	*d = find_edit(r, name);
+	if (*d) {
+		*n = (*d)->n;
+		return (*d)->text;
 	}
-	i = find_seen(r, name);
-	if (i == NEW)
+	*at = find_seen(r, name);
+	if (*at == NEW)
 		return NULL;
-	s = &r->o.span[i];
-	*n = s->value_end - s->value;
-	*kept = &r->seen[i].value;
-	return r->line + s->value;
+	*n = r->span[*at].value_end - r->span[*at].value;
+	return r->line + r->span[*at].value;
 }
 
 bool
 rec_has(const struct rec *r, const char *name)
 {
-	json_t **kept;
-	size_t n;
-	const char *text = find(r, name, &n, &kept);
+	struct edit *d;
+	size_t n, at;
+	const char *text = find(r, name, &n, &d, &at);
 
 	return text && text[0] != 'n';	/* of all JSON values only null begins so */
 }
@@ -173,13 +241,17 @@ rec_has(const struct rec *r, const char *name)
 json_t *
 rec_get(struct rec *r, const char *name)
 {
+	struct edit *d;
+	size_t n, at;
+	const char *text = find(r, name, &n, &d, &at);
 	json_t **kept;
-	size_t n;
-	const char *text = find(r, name, &n, &kept);
 
-	if (text && !*kept)
+	if (!text)
+		return NULL;
+	kept = d ? &d->value : &seen(r, at)->value;
+	if (!*kept)
 		*kept = json_read(text, n);
-	return text ? *kept : NULL;
+	return *kept;
 }
 
 const char *
@@ -213,7 +285,7 @@ new_edit(struct rec *r, const char *name)
 	d->name = xstrdup(name);
 	d->at = find_seen(r, name);
 	if (d->at != NEW)
-		r->seen[d->at].edit = d;
+		seen(r, d->at)->edit = d;
 	while (*tail)
 		tail = &(*tail)->next;
 	*tail = d;
@@ -289,9 +361,9 @@ rec_del(struct rec *r, const char *name)
 			r->seen[d->at].edit = NULL;
 		edit_free(d);
 	}
-	for (size_t i = 0; i < r->o.n; i++)
-		if (key_is(r, i, name))
-			r->seen[i].dropped = r->dropped = true;
+	for (size_t i = 0; i < r->members; i++)
+		if (key_is(r, i, name, strlen(name)))
+			seen(r, i)->dropped = r->dropped = true;
 }
 
 static char *
@@ -306,13 +378,13 @@ hash_text(const void *p, size_t n)
 const char *
 rec_id(struct rec *r)
 {
-	json_t **kept;
-	size_t n;
+	struct edit *d;
+	size_t n, at;
 	const char *raw;
 
 	if (r->id)
 		return r->id;
-	raw = rec_has(r, "id") ? find(r, "id", &n, &kept) : NULL;
+	raw = rec_has(r, "id") ? find(r, "id", &n, &d, &at) : NULL;
 	if (raw && raw[0] != '"')
 		r->id = xstrndup(raw, n);	/* a number of any length, by its own text */
 	else if (raw && rec_text_len(r, "id"))
@@ -379,19 +451,19 @@ write_new(const struct rec *r, struct buf *out, bool comma)
 static int
 write_members(const struct rec *r, struct buf *out)
 {
-	size_t last = r->o.n;
+	size_t last = r->members;
 	bool comma = false;
 	int rc = 0;
 
-	while (last > 0 && r->seen[last - 1].dropped)
+	while (last > 0 && is_dropped(r, last - 1))
 		last--;
 	if (last == 0)
 		return write_new(r, out, false);
 	for (size_t i = 0; i < last; i++) {
-		const struct json_span *s = &r->o.span[i];
-		const struct edit *d = r->seen[i].edit;
+		const struct json_span *s = &r->span[i];
+		const struct edit *d = r->seen ? r->seen[i].edit : NULL;
 
-		if (r->seen[i].dropped)
+		if (is_dropped(r, i))
 			continue;
 		if (comma)
 			rc |= buf_addc(out, ',');
@@ -426,12 +498,29 @@ rec_write(struct rec *r, struct buf *out)
 	if (!r->edits && !r->dropped) {
 		rc |= buf_add(out, r->line, r->n);
 	} else {
-		rc |= buf_add(out, r->line, r->o.open + 1);
+		rc |= buf_add(out, r->line, r->open + 1);
 		rc |= write_members(r, out);
-		rc |= buf_add(out, r->line + r->o.close, r->n - r->o.close);
+		rc |= buf_add(out, r->line + r->close, r->n - r->close);
 	}
 	rc |= buf_addc(out, '\n');
 	return whole(out, old, rc);
+}
+
+struct slice
+rec_line(struct rec *r)
+{
+	size_t n = r->n + 2;
+	struct buf b;
+
+	if (!r->edits && !r->dropped)
+		return (struct slice){ block_hold(r->block), r->line, r->n + 1 };
+	for (const struct edit *d = r->edits; d; d = d->next)
+		n += strlen(d->name) + d->n + strlen("\"\":,");
+	b = (struct buf){ .p = xmalloc(n), .cap = n, .max = SIZE_MAX / 2 };
+	rec_write(r, &b);
+	n = b.n;
+	b.p = buf_take(&b);
+	return (struct slice){ block_of(b.p, n), b.p, n };
 }
 
 int

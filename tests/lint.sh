@@ -14,9 +14,9 @@ find lib filters trainer pipelines tests man Makefile packages.txt .ci/run -type
 # The layers of lib/: a module includes only its own layer and those below.
 layer() {
 	case $1 in
-	err | num) echo 0 ;;
-	buf | opt | rundir) echo 1 ;;
-	json | line | rec | text) echo 2 ;;
+	err | num | utf8) echo 0 ;;
+	block | buf | opt | rundir) echo 1 ;;
+	json | line | rec | scan | text) echo 2 ;;
 	aimd | breaker | bucket | chat | prompt | retry | spend | taxonomy | http | intake | stats | window) echo 3 ;;
 	local | endpoint | opener | signals) echo 4 ;;
 	loop | ask | run | filter) echo 5 ;;

@@ -147,7 +147,7 @@ members_are_found_where_they_lie(void)
 		CHECK_BYTES(text + o.span[1].key, o.span[1].key_end - o.span[1].key, "\"b\\u0063\"", 9);
 		CHECK_INT(o.span[1].end, o.close);
 	}
-	free(o.span);
+	json_object_done(&o);
 }
 
 static void

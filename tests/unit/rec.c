@@ -51,6 +51,86 @@ an_untouched_record_keeps_its_bytes(void)
 	}
 }
 
+/* A block of two lines, as a reader has it. */
+static struct block *
+two_lines(void)
+{
+	static const char text[] = "{\"a\":1}\n{\"b\": [2]}\n";
+	struct block *b = block_new(sizeof text - 1);
+
+	memcpy(b->p, text, sizeof text - 1);
+	return b;
+}
+
+static void
+a_record_in_a_block_is_written_from_there(void)
+{
+	struct block *b = two_lines();
+	struct err e;
+	struct rec *r = rec_take(b, b->p + 8, 10, &e);
+	struct slice s;
+
+	CHECK_INT(b->refs, 2);
+	s = rec_line(r);
+	CHECK(s.block == b && s.p == b->p + 8 && s.n == 11);
+	CHECK_INT(b->refs, 3);
+	rec_free(r);
+	block_drop(b);
+	CHECK_BYTES(s.p, s.n, "{\"b\": [2]}\n", 11);
+	CHECK_INT(s.block->refs, 1);
+	block_drop(s.block);
+}
+
+static void
+a_record_that_waits_holds_its_own_line_only(void)
+{
+	struct block *b = two_lines();
+	struct rec *r = rec_take(b, b->p, 7, NULL);
+	const char *text;
+	struct slice s;
+	double x;
+
+	CHECK(rec_num(r, "a", &x) && x == 1);
+	rec_own(r);
+	CHECK_INT(b->refs, 1);
+	rec_own(r);
+	block_drop(b);
+	put_text(r, "new", "x");
+	text = rec_text(r, "new");
+	s = rec_line(r);
+	CHECK_STR(text, "x");
+	CHECK_BYTES(s.p, s.n, "{\"a\":1,\"new\":\"x\"}\n", 18);
+	rec_free(r);
+	block_drop(s.block);
+}
+
+static void
+a_line_in_a_block_that_is_no_record_is_left_alone(void)
+{
+	struct block *b = two_lines();
+	struct err e;
+
+	CHECK(rec_take(b, b->p + 1, 3, &e) == NULL);
+	CHECK_STR(e.msg, "no JSON object");
+	CHECK_INT(b->refs, 1);
+	block_drop(b);
+}
+
+static void
+nul_characters_in_strings_are_known(void)
+{
+	static const struct { const char *text; int nul; } t[] = {
+		{ "{\"a\":\"\\u0000\"}", 1 }, { "{\"a\":[{\"b\\u0000\":1}]}", 1 }, { "{\"a\":\"\\\\u0000\"}", 0 }, { "{\"a\":\"u0000\\u0001\"}", 0 }, { "{}", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		struct rec *r = parse(t[i].text);
+
+		CHECK_INT(rec_holds_nul(r), t[i].nul);
+		rec_free(r);
+	}
+}
+
 static void
 what_is_no_object_is_refused(void)
 {
@@ -484,6 +564,10 @@ int
 main(void)
 {
 	RUN(an_untouched_record_keeps_its_bytes);
+	RUN(a_record_in_a_block_is_written_from_there);
+	RUN(a_record_that_waits_holds_its_own_line_only);
+	RUN(a_line_in_a_block_that_is_no_record_is_left_alone);
+	RUN(nul_characters_in_strings_are_known);
 	RUN(what_is_no_object_is_refused);
 	RUN(members_are_read_by_name);
 	RUN(the_last_duplicate_counts_and_is_replaced);
