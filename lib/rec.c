@@ -366,6 +366,22 @@ rec_del(struct rec *r, const char *name)
 			seen(r, i)->dropped = r->dropped = true;
 }
 
+void
+rec_revert(struct rec *r)
+{
+	struct edit *d;
+
+	while ((d = r->edits)) {
+		r->edits = d->next;
+		edit_free(d);
+	}
+	for (size_t i = 0; r->seen && i < r->members; i++) {
+		r->seen[i].edit = NULL;
+		r->seen[i].dropped = false;
+	}
+	r->dropped = false;
+}
+
 static char *
 hash_text(const void *p, size_t n)
 {

@@ -48,6 +48,7 @@ void put_text(struct rec *r, const char *name, const char *s);
 void put_num(struct rec *r, const char *name, double x);	/* shortest text that reads back the same; null when not finite */
 void put_int(struct rec *r, const char *name, long long x);
 void put_json(struct rec *r, const char *name, json_t *v);	/* takes the reference; written compact, key order kept */
+void rec_revert(struct rec *r);	/* nothing was put or deleted after all */
 void rec_del(struct rec *r, const char *name);	/* every member of that name */
 
 /* The record's identity: its `id` as text, else 16 hex digits of a hash (XXH3) of its `prompt`, else of the line.

@@ -93,6 +93,7 @@ struct slot {
 	size_t held;	/* bytes counted */
 	size_t n;
 	char *line;
+	struct output *to;	/* NULL: the one that window_write() is given */
 };
 
 struct window {
@@ -162,6 +163,13 @@ window_finish(struct window *w, size_t place, char *line, size_t n)
 	hold(w, s, n);
 }
 
+void
+window_finish_to(struct window *w, size_t place, char *line, size_t n, struct output *to)
+{
+	window_finish(w, place, line, n);
+	w->slot[place % w->records].to = to;
+}
+
 size_t
 window_write(struct window *w, struct output *o)
 {
@@ -172,10 +180,9 @@ window_write(struct window *w, struct output *o)
 
 		if (!s->finished)
 			break;
-		if (s->line) {
-			output_line(o, s->line, s->n);
-			lines++;
-		}
+		if (s->line)
+			output_line(s->to ? s->to : o, s->line, s->n);
+		lines += s->line && !s->to;
 		free(s->line);
 		s->line = NULL;
 		hold(w, s, 0);

@@ -26,6 +26,8 @@ bool window_full(const struct window *w);
 bool window_empty(const struct window *w);
 size_t window_enter(struct window *w, size_t bytes);	/* the record's place */
 void window_finish(struct window *w, size_t place, char *line, size_t n);	/* takes the malloc'd line; NULL: none */
+/* The same, but written to `to` when its turn comes, and not counted. */
+void window_finish_to(struct window *w, size_t place, char *line, size_t n, struct output *to);
 size_t window_write(struct window *w, struct output *o);	/* the finished ones at the head; how many lines that were */
 
 #endif
