@@ -254,26 +254,6 @@ end(struct asks *q)
 
 /* ---- replies ---- */
 
-/* The candidate in a reply: its first line, without a list mark and quotes. Malloc'd. */
-static char *
-candidate(const char *text)
-{
-	size_t n = strlen(text), line;
-	const char *s = text_trim(text, &n), *newline = memchr(s, '\n', n);
-
-	line = newline ? (size_t)(newline - s) : n;
-	if (line > 2 && (s[0] == '-' || s[0] == '*') && s[1] == ' ') {
-		s += 2;
-		line -= 2;
-	}
-	s = text_trim(s, &line);
-	if (line >= 2 && s[0] == '"' && s[line - 1] == '"') {
-		s++;
-		line -= 2;
-	}
-	return xstrndup(s, line);
-}
-
 static bool
 is_refusal(const char *s)
 {
@@ -331,7 +311,7 @@ static int
 take(struct rec *r, const struct reply *a, struct asks *more)
 {
 	struct question *q = &question[a->tag];
-	char *prompt = a->error ? NULL : candidate(a->text);
+	char *prompt = a->error ? NULL : text_candidate(a->text);
 	enum reason why = a->error ? ERROR : check(q, prompt);
 
 	(void)r;

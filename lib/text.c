@@ -155,6 +155,13 @@ skip_marks(const char *s, const char *end)
 	return s;
 }
 
+static const char *
+next_line(const char *s)
+{
+	s = strchr(s, '\n');
+	return s ? s + 1 : NULL;
+}
+
 /* Where the text after an answer heading begins, when the line at s starts with one; else NULL. */
 static const char *
 after_heading(const char *s, const char *end)
@@ -196,15 +203,36 @@ text_thought(const char *s, struct thought *out)
 	if (strncmp(open, "<think>", 7) == 0 && (close = strstr(open, "</think>"))) {
 		const char *rest = close + 8;
 
-		for (line = rest; line && line < end; line = strchr(line, '\n'), line += line != NULL)
+		for (line = rest; line && line < end; line = next_line(line))
 			if ((answer = after_heading(line, end)))
 				rest = answer;
 		return split_at(open + 7, close, rest, out);
 	}
-	for (line = s; line && line < end; line = strchr(line, '\n'), line += line != NULL)
+	for (line = s; line && line < end; line = next_line(line))
 		if ((answer = after_heading(line, end)))
 			return split_at(s, line, answer, out);
 	return -1;
+}
+
+/* ---- a written prompt ---- */
+
+char *
+text_candidate(const char *text)
+{
+	size_t n = strlen(text), line;
+	const char *s = text_trim(text, &n), *newline = memchr(s, '\n', n);
+
+	line = newline ? (size_t)(newline - s) : n;
+	if (line > 2 && (s[0] == '-' || s[0] == '*') && s[1] == ' ') {
+		s += 2;
+		line -= 2;
+	}
+	s = text_trim(s, &line);
+	if (line >= 2 && s[0] == '"' && s[line - 1] == '"') {
+		s++;
+		line -= 2;
+	}
+	return xstrndup(s, line);
 }
 
 /* ---- likeness ---- */

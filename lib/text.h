@@ -27,6 +27,9 @@ struct thought {
 };
 int text_thought(const char *s, struct thought *out);
 
+/* The prompt in the reply of a model that was to write one: its first line, without a list mark and quotes. Malloc'd. */
+char *text_candidate(const char *s);
+
 /* The set of a text's character 3-grams (ASCII lower-cased, white space folded), hashed, sorted, each once. Free with free(). */
 uint64_t *text_grams(const char *s, size_t *n);
 /* Jaccard likeness of two such sets, 0..1: |a and b| / |a or b|; two empty ones are alike. */

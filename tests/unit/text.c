@@ -111,6 +111,22 @@ likeness(const char *a, const char *b)
 }
 
 static void
+a_written_prompt_is_the_first_line_without_marks(void)
+{
+	static const struct { const char *reply, *want; } c[] = {
+		{ "\n- How do plants grow?\nIt differs.", "How do plants grow?" }, { "* \"a b\"", "a b" }, { "\"", "\"" }, { "\"\"", "" }, { "-", "-" }, { "- ", "-" },
+		{ "  植物  ", "植物" }, { "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+		char *got = text_candidate(c[i].reply);
+
+		CHECK_STR(got, c[i].want);
+		free(got);
+	}
+}
+
+static void
 likeness_is_jaccard_over_3_grams(void)
 {
 	CHECK_NUM(likeness("abcd", "abcd"), 1, 0);
@@ -151,6 +167,7 @@ main(void)
 	RUN(labels_stop_at_the_maximum);
 	RUN(the_answer_follows_its_heading);
 	RUN(without_a_heading_or_an_answer_it_is_no_reply);
+	RUN(a_written_prompt_is_the_first_line_without_marks);
 	RUN(likeness_is_jaccard_over_3_grams);
 	RUN(chinese_is_told_by_its_characters);
 	RUN(invalid_utf8_is_walked_byte_by_byte);
