@@ -88,12 +88,14 @@ echo_body(struct buf *out, const char *model, const char *text, int top)
 
 /* ---- replies ---- */
 
+/* A count that no server can mean (negative, or past what a double counts exactly) is none. */
 static long
 usage(json_t *root, const char *name)
 {
 	json_t *v = json_object_get(json_object_get(root, "usage"), name);
+	double x = json_number_value(v);
 
-	return json_is_integer(v) ? (long)json_integer_value(v) : json_is_real(v) ? (long)json_real_value(v) : -1;
+	return json_is_number(v) && x >= 0 && x < 0x1p53 ? (long)x : -1;
 }
 
 int

@@ -168,6 +168,26 @@ is_heading(const char *s, const char *end)
 	return end - s > 4 && memcmp(s, "--- ", 4) == 0;
 }
 
+/* The texts go into a request: strings, and JSON. */
+static int
+check_text(const struct reader *r, const char *s, size_t n)
+{
+	size_t line = 1;
+
+	for (const char *end = s + n; s < end; line++) {
+		const char *stop = line_end(s, end);
+		json_t *utf8 = json_stringn(s, (size_t)(stop - s));
+
+		json_decref(utf8);
+		if (!utf8)
+			return err_set(r->e, "%s:%zu: no UTF-8", r->name, line);
+		if (memchr(s, '\0', (size_t)(stop - s)))
+			return err_set(r->e, "%s:%zu: a NUL byte", r->name, line);
+		s = stop + 1;
+	}
+	return 0;
+}
+
 /* Comments and blank lines before the first heading. Returns where that is, NULL with a message. */
 static const char *
 skip_comments(struct reader *r, const char *s, const char *end)
@@ -224,7 +244,7 @@ prompt_parse(const char *text, size_t n, const char *name, const char *const *kn
 
 	p->text = xmalloc(n);
 	memcpy(p->text, text, n);
-	s = skip_comments(&r, p->text, p->text + n);
+	s = check_text(&r, p->text, n) < 0 ? NULL : skip_comments(&r, p->text, p->text + n);
 	if (s && messages(&r, s, p->text + n) == 0)
 		return p;
 	prompt_free(p);

@@ -8,7 +8,7 @@
  *
  * A heading starts a message; its text runs to the next heading, without the newline before it. {name} is replaced by that
  * value as it is, {name:json} by the value as a JSON string with its quotes. Other braces stay as they are. A {name} that the stage
- * does not know is an error at load time, so a typo is found before money is spent. Values are never scanned for names. */
+ * does not know is an error at load time, so a typo is found before money is spent; so is what is not UTF-8, or a NUL. Values are never scanned for names. */
 #ifndef SA_PROMPT_H
 #define SA_PROMPT_H
 

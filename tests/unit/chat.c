@@ -82,6 +82,22 @@ a_reply_is_read(void)
 }
 
 static void
+impossible_token_counts_are_none(void)
+{
+	struct reply r;
+	struct err e;
+
+	CHECK_INT(parse(&r, "{\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":1e300,\"completion_tokens\":-2}}", &e), 0);
+	CHECK_INT(r.prompt_tokens, -1);
+	CHECK_INT(r.completion_tokens, -1);
+	reply_free(&r);
+	CHECK_INT(parse(&r, "{\"choices\":[{\"text\":\"a\"}],\"usage\":{\"prompt_tokens\":12.0,\"completion_tokens\":\"3\"}}", &e), 0);
+	CHECK_INT(r.prompt_tokens, 12);
+	CHECK_INT(r.completion_tokens, -1);
+	reply_free(&r);
+}
+
+static void
 what_is_no_reply_says_why(void)
 {
 	struct reply r;
@@ -245,6 +261,7 @@ main(void)
 	RUN(a_completion_and_an_echo_request);
 	RUN(a_request_past_the_maximum_is_refused);
 	RUN(a_reply_is_read);
+	RUN(impossible_token_counts_are_none);
 	RUN(what_is_no_reply_says_why);
 	RUN(an_error_body_becomes_one_printable_line);
 	RUN(the_code_of_an_error_is_its_code_or_else_its_type);

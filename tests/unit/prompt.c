@@ -105,6 +105,19 @@ mistakes_are_found_when_loading(void)
 	refused("--- user\n{prompt:jsn}", "x.txt:2: {prompt:jsn} has a format other than json");
 }
 
+/* The request would be no JSON, or the text of one message would end up in the next. */
+static void
+what_cannot_be_in_a_request_is_found_when_loading(void)
+{
+	static const char nul[] = "--- system\na\0b\n--- user\nc\n";
+	struct err e = { "" };
+
+	refused("--- user\na\n\xc1\n", "x.txt:3: no UTF-8");
+	refused("# \xff\n--- user\n", "x.txt:1: no UTF-8");
+	CHECK(!prompt_parse(nul, sizeof nul - 1, "x.txt", known, &e));
+	CHECK_STR(e.msg, "x.txt:2: a NUL byte");
+}
+
 static void
 a_file_is_loaded_by_its_path(void)
 {
@@ -144,6 +157,7 @@ main(void)
 	RUN(values_are_not_scanned);
 	RUN(other_braces_stay);
 	RUN(mistakes_are_found_when_loading);
+	RUN(what_cannot_be_in_a_request_is_found_when_loading);
 	RUN(a_file_is_loaded_by_its_path);
 	RUN(an_embedded_file_is_the_file);
 	return t_done();
