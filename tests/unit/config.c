@@ -196,6 +196,7 @@ sizes_out_of_range_are_refused_by_name(void)
 	refused("{" BASE ",\"head_dim\":63}", "head_dim (63) must be even");
 	refused("{" BASE ",\"hidden_size\":16777216,\"intermediate_size\":16777216}", "more parameters");
 	refused("{" BASE ",\"rms_norm_eps\":0}", "rms_norm_eps must be a number above 0");
+	refused("{" BASE ",\"initializer_range\":1e39}", "initializer_range must be a number above 0");	/* no float */
 	refused("{" BASE ",\"rope_theta\":\"x\"}", "rope_theta must be a number");
 	refused("{" BASE ",\"tie_word_embeddings\":1}", "tie_word_embeddings must be true or false");
 	refused("{" BASE ",\"rope_scaling\":7}", "rope_scaling must be an object");

@@ -1,6 +1,7 @@
 /* config.c - config.json and generation_config.json of a checkpoint */
 #include "config.h"
 
+#include <float.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -70,7 +71,7 @@ get_real(const struct reader *r, const json_t *o, const char *key, double fallba
 	const json_t *v = member(o, key);
 
 	*out = v ? json_number_value(v) : fallback;
-	if ((v && !json_is_number(v)) || !(*out > 0) || !isfinite(*out))
+	if ((v && !json_is_number(v)) || !(*out > 0) || *out > FLT_MAX)
 		return err_set(r->e, "%s: %s must be a number above 0", r->path, key);
 	return 0;
 }
