@@ -3,9 +3,11 @@
 # make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
 # make nano-check measure them on held-out prompts
+# make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
 SAN =
+SECONDS = 60
 B = build$(if $(SAN),-san)
 
 WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
@@ -66,6 +68,17 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 
+# Fuzz targets (tests/fuzz/fuzz.h): here with a main() that runs their corpus; under `make fuzz` with libFuzzer's. Their archive leaves the operations
+# out, whose vector built-ins are gcc's.
+FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
+FUZZ_MAIN = $B/tests/fuzz/main.o
+$B/libfuzz.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
+	$B/trainer/train/data.o $B/trainer/train/samples.o
+$(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzz.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(MODEL) $(NET) $(BASE)
+fuzzers: $(FUZZERS)
+
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
@@ -79,7 +92,7 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-check: all $(UNIT) $B/fault
+check: all $(UNIT) $(FUZZERS) $B/fault
 	sh tests/run.sh $B $(T)
 demo: all
 	sh pipelines/quickstart.sh --no-install
@@ -87,11 +100,16 @@ nano: all
 	sh pipelines/nano/train.sh
 nano-check: all
 	sh pipelines/nano/check.sh
+fuzz:
+	@command -v clang >/dev/null || { echo "fuzz: there is no clang (Debian: clang, libclang-rt-14-dev)" >&2; exit 2; }
+	$(MAKE) -s B=build-fuzz CC=clang FUZZ_MAIN= LDFLAGS=-fsanitize=fuzzer fuzzers \
+		OPT="-O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer"
+	sh tests/fuzz/run.sh build-fuzz $(SECONDS) $(FUZZ)
 lint:
 	sh tests/lint.sh
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
-.PHONY: all check demo nano nano-check lint clean
+.PHONY: all check demo nano nano-check fuzz fuzzers lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)
