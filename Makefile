@@ -52,7 +52,7 @@ $B/nano-corpus: $B/pipelines/nano/bank.o $B/pipelines/nano/turns.o
 $(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MODEL) $(BASE)
 $B/fault: $(patsubst %.c,$B/%.o,$(wildcard tests/fault/*.c)) $B/libsa.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lssl -lcrypto $(BASE)
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
