@@ -1,43 +1,7 @@
 # filter.bats - the record loop, point by point of the filter contract (sa(7)), against a server that misbehaves to order
 load lib
 
-# serve LINE... - a fault server with that script: $E is its endpoint, requests() what it got
-serve() {
-	printf '%s\n' "$@" >script
-	rm -f ready
-	: >log
-	fault --script script --log log --ready ready 3>&- &
-	disown	# or the shell would tell of its end
-	wait_until 20 test -s ready
-	E=$(cat ready)
-}
-
-requests() { wc -l <log; }
-got_requests() { [ "$(requests)" -ge "$1" ]; }
-lines_in() { [ "$(wc -l <"$1")" -ge "$2" ]; }
-
-# records N - N records of different words
-records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
-
-# in_background PROG ARG... - like run_filter, with $pid; a script's background job would ignore SIGINT
-in_background() {
-	env --default-signal=INT,TERM,PIPE "$@" <input >output 2>stderr 3>&- &
-	pid=$!
-}
-
-# ended - wait for $pid: $status
-ended() {
-	status=0
-	wait "$pid" || status=$?
-	stderr=$(cat stderr)
-}
-
-expect_requests() { assert_equal "$(requests)" "$1"; }
-
-# expect_errors CLASS... - the sa_error class of each line of output, null for none
-expect_errors() {
-	assert_equal "$(jq -r '.sa_error.class' output | xargs)" "$*"
-}
+serve() { start_fault "$@"; }
 
 # ---- records ----
 
@@ -385,11 +349,7 @@ stderr:0"
 }
 
 @test "contract 16: unix:PATH is HTTP over that socket" {
-	echo echo >script
-	: >log
-	fault --script script --log log --ready ready --unix ./sock 3>&- &
-	disown
-	wait_until 20 test -s ready
+	serve --unix ./sock echo
 	given '{"prompt":"a b"}'
 	run_filter sa-ppl -e unix:./sock
 	expect_status 0

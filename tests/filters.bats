@@ -3,14 +3,9 @@ load lib
 
 # script LINE... - start the fault server with these lines; sets $endpoint
 script() {
-	printf '%s\n' "$@" >script
-	rm -f ready
-	"$BUILD/fault" --script script --log log --ready ready 3>&- &
-	disown
-	wait_until 10 test -s ready
-	endpoint=$(cat ready)
+	start_fault "$@"
+	endpoint=$E
 }
-requests() { jq -s length log; }
 # asked N FILTER - the N-th request's body through jq
 asked() { jq -rs ".[$1 - 1].body | $2" log; }
 members() { jq -c "$1" output; }

@@ -100,3 +100,68 @@ wait_until() {
 		sleep 0.05
 	done
 }
+
+# ---- the fault server (tests/fault/fault.c has the language of its script) ----
+
+# start_fault [-n NAME] [--OPTION VALUE...] LINE... - a fault server with these lines as its script: $E is its endpoint, $fault_pid its process.
+# Its files are script, log and ready, with -n NAME: NAME.script and so on. Options of its own, come with a value, --mute as --mute=.
+start_fault() {
+	local name= options=()
+
+	while [ "${1#-}" != "$1" ]; do
+		case $1 in
+		-n)	name=$2.; shift 2 ;;
+		--*=)	options+=("${1%=}"); shift ;;
+		*)	options+=("$1" "$2"); shift 2 ;;
+		esac
+	done
+	printf '%s\n' "$@" >"${name}script"
+	rm -f "${name}ready"
+	: >"${name}log"
+	"$BUILD/fault" --script "${name}script" --log "${name}log" --ready "${name}ready" "${options[@]}" 3>&- &
+	fault_pid=$!
+	disown	# or the shell would tell of its end
+	wait_until 20 test -s "${name}ready"
+	E=$(cat "${name}ready")
+}
+
+# requests - how many the server got, by its log
+requests() { wc -l <log; }
+got_requests() { [ "$(requests)" -ge "$1" ]; }
+expect_requests() { assert_equal "$(requests)" "$1"; }
+
+# counts [ENDPOINT] - what the server counted (GET /count): one JSON object; it does not see a socket or TLS
+counts() {
+	local at=${1:-$E}
+
+	at=${at#http://}
+	at=${at%/v1}
+	(
+		exec 9<>"/dev/tcp/${at%:*}/${at#*:}"
+		printf 'GET /count HTTP/1.1\r\nConnection: close\r\n\r\n' >&9
+		sed '1,/^\r$/d' <&9
+	)
+}
+
+# expect_errors CLASS... - the sa_error class of each line of output, null for none
+expect_errors() {
+	assert_equal "$(jq -r '.sa_error.class' output | xargs)" "$*"
+}
+
+# records N - N records of different words
+records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
+
+# in_background PROG ARG... - like run_filter, with $pid; a script's background job would ignore SIGINT
+in_background() {
+	env --default-signal=INT,TERM,PIPE "$@" <input >output 2>stderr 3>&- &
+	pid=$!
+}
+
+# ended - wait for $pid: $status
+ended() {
+	status=0
+	wait "$pid" || status=$?
+	stderr=$(cat stderr)
+}
+
+lines_in() { [ "$(wc -l <"$1")" -ge "$2" ]; }
