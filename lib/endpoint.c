@@ -177,7 +177,7 @@ set_target(struct endpoint *ep, struct err *e)
 	} else {
 		rc = set_url(ep, ep->text, e);
 	}
-	ep->target = (struct http_target){ ep->base, ep->path, ep->key, ep->org, ep->project, ep->target.insecure };
+	ep->target = (struct http_target){ ep->base, ep->path, ep->key, ep->org, ep->project, ep->target.insecure, ep->target.http2 };
 	return rc;
 }
 

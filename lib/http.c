@@ -1,8 +1,10 @@
-/* http.c - HTTP requests in flight on a libuv loop: libcurl's multi interface driven by socket actions
+/* http.c - HTTP requests in flight on a libuv loop
  *
- * curl says which descriptors and which timer it wants (on_socket, on_timer_wish); libuv says what happened (on_poll, on_timer,
- * on_idle); after each of these finished transfers are drained, also when curl says that none is running. A finished request is taken out
- * of curl first and its `done` is called after the drain, so that `done` may start another. */
+ * A request and its libcurl handle are made once and used again: only the body changes. multi.c runs the transfers; after each of its
+ * actions finished ones are taken out of curl (drain) and then their `done` is called (report), so that `done` may start another.
+ *
+ * Attempts' time-outs are kept here, in one list in the order of their ends with one timer: curl's own would be two insertions into its tree of
+ * times and a call back for every request. */
 
 #include "http.h"
 
@@ -10,93 +12,230 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <sys/prctl.h>
 #include <sys/queue.h>
 
 #include "buf.h"
-#include "retry.h"
+#include "head.h"
+#include "multi.h"
+#include "place.h"
 
-#define CONNECT_TIMEOUT_MS 10000L
 #define BODY_MAX BUF_MAX_TEXT
+#define BODY_KEPT ((size_t)16 << 10)	/* a reply's memory up to here is used again */
+#define COMPRESSED "the reply is compressed, which was not asked for"
+
+enum state { RUNNING, FINISHED, IDLE };
 
 struct http_req {
-	TAILQ_ENTRY(http_req) link;	/* in http.finished */
+	TAILQ_ENTRY(http_req) link;	/* in http.running, http.finished or route.idle */
+	enum state state;
 	struct http *http;
+	struct route *route;
 	CURL *easy;
-	struct curl_slist *headers;
 	struct buf body;
+	struct head head;
+	const char *refused;	/* why we do not want the reply, or NULL */
+	int refusal;		/* the CURLcode that stands for it */
 	char why[CURL_ERROR_SIZE];
-	bool too_long, finished;
 	struct http_result result;
 	uint64_t start;		/* ns */
+	uint64_t due;		/* ms of the loop's clock: the attempt ends */
+	double timeout;		/* s */
 	http_done *done;
 	void *arg;
 };
 
+TAILQ_HEAD(req_list, http_req);
+
+/* A place with the requests that can be used again for it. */
+struct route {
+	SLIST_ENTRY(route) link;
+	struct place *place;
+	struct req_list idle;
+	int n;			/* of them */
+};
+
 struct http {
 	uv_loop_t *loop;
-	CURLM *multi;
-	uv_timer_t timer;
-	uv_idle_t idle;		/* something is to be done in the very next turn of the loop */
-	bool due;		/* curl asked to be called at once */
-	int open;		/* handles not yet closed */
-	TAILQ_HEAD(, http_req) finished;
+	struct multi *multi;
+	uv_timer_t timer;	/* the first attempt that is due */
+	struct req_list running;	/* by `due` */
+	struct req_list finished;	/* out of curl, `done` not yet called */
+	SLIST_HEAD(, route) routes;
+	int most_idle;		/* requests kept for each route */
 };
 
-/* A descriptor that curl watches. Freed in its close callback. */
-struct sock {
-	uv_poll_t poll;
-	struct http *http;
-	curl_socket_t fd;
-};
+/* ---- making and keeping ---- */
 
-/* ---- the ends of requests ---- */
+static size_t
+on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct http_req *r = arg;
+
+	if (r->head.coded || buf_add(&r->body, p, size * n) == 0)
+		return n;
+	r->refusal = CURLE_FILESIZE_EXCEEDED;
+	r->refused = "the reply is longer than 64 MiB";
+	return 0;
+}
+
+/* What is wrong with a whole head. A failure's status says more than that its explanation is compressed. */
+static void
+judge_head(struct http_req *r)
+{
+	if (r->head.status == 200 && r->head.coded) {
+		r->refusal = CURLE_BAD_CONTENT_ENCODING;
+		r->refused = COMPRESSED;
+	} else if (r->head.status >= 300 && r->head.status < 400 && *r->head.place) {
+		r->refusal = CURLE_TOO_MANY_REDIRECTS;
+		r->refused = "the server redirects";
+	}
+}
+
+static size_t
+on_header(char *p, size_t size, size_t n, void *arg)
+{
+	struct http_req *r = arg;
+	bool ended = r->head.ended;
+
+	if (head_line(&r->head, p, size * n, &r->refused) < 0)
+		r->refusal = CURLE_WEIRD_SERVER_REPLY;
+	else if (r->head.ended && !ended)
+		judge_head(r);
+	return r->refused ? 0 : size * n;
+}
+
+/* Connected, about to send. */
+static int
+on_send(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	struct http_req *r = arg;
+
+	(void)to, (void)from, (void)to_port, (void)from_port;
+	r->result.sent = true;
+	return CURL_PREREQFUNC_OK;
+}
+
+static struct http_req *
+req_new(struct http *h, struct route *route)
+{
+	struct http_req *r = xcalloc(1, sizeof *r);
+	CURL *c = place_handle(route->place, r->why);
+
+	r->http = h;
+	r->route = route;
+	r->easy = c;
+	buf_init(&r->body, BODY_MAX);
+	multi_prepare(h->multi, c);
+	curl_easy_setopt(c, CURLOPT_PRIVATE, r);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
+	curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_send);
+	curl_easy_setopt(c, CURLOPT_PREREQDATA, r);
+	return r;
+}
 
 static void
 req_free(struct http_req *r)
 {
 	curl_easy_cleanup(r->easy);
-	curl_slist_free_all(r->headers);
 	buf_free(&r->body);
 	free(r);
 }
+
+/* Used again soon, and the last one first: its memory is warm. */
+static void
+req_keep(struct http_req *r)
+{
+	struct route *route = r->route;
+
+	if (route->n >= r->http->most_idle) {
+		req_free(r);
+		return;
+	}
+	if (r->body.cap > BODY_KEPT)
+		buf_free(&r->body);
+	r->state = IDLE;
+	route->n++;
+	TAILQ_INSERT_HEAD(&route->idle, r, link);
+}
+
+static struct route *
+route_to(struct http *h, const struct http_target *t, const char *path)
+{
+	struct route *route;
+
+	SLIST_FOREACH(route, &h->routes, link)
+		if (place_is(route->place, t, path))
+			return route;
+	route = xcalloc(1, sizeof *route);
+	route->place = place_new(t, path);
+	TAILQ_INIT(&route->idle);
+	SLIST_INSERT_HEAD(&h->routes, route, link);
+	return route;
+}
+
+static struct http_req *
+req_get(struct http *h, struct route *route)
+{
+	struct http_req *r = TAILQ_FIRST(&route->idle);
+
+	if (!r)
+		return req_new(h, route);
+	TAILQ_REMOVE(&route->idle, r, link);
+	route->n--;
+	return r;
+}
+
+static void
+route_free(struct route *route)
+{
+	struct http_req *r;
+
+	while ((r = TAILQ_FIRST(&route->idle))) {
+		TAILQ_REMOVE(&route->idle, r, link);
+		req_free(r);
+	}
+	place_free(route->place);
+	free(route);
+}
+
+/* ---- the ends of requests ---- */
 
 /* The transport is through with it (or it was cancelled): out of curl, into the list of those whose `done` is to be called. */
 static void
 finish(struct http_req *r, int code)
 {
-	curl_multi_remove_handle(r->http->multi, r->easy);
-	r->result.curl = r->too_long ? CURLE_FILESIZE_EXCEEDED : code;
-	r->finished = true;
-	TAILQ_INSERT_TAIL(&r->http->finished, r, link);
-}
+	struct http *h = r->http;
 
-static void
-drain(struct http *h)
-{
-	CURLMsg *m;
-	int left;
-
-	while ((m = curl_multi_info_read(h->multi, &left))) {
-		struct http_req *r;
-
-		if (m->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
-		finish(r, m->data.result);
-	}
+	multi_remove(h->multi, r->easy);
+	r->result.curl = r->refused ? r->refusal : code;
+	r->state = FINISHED;
+	TAILQ_REMOVE(&h->running, r, link);
+	TAILQ_INSERT_TAIL(&h->finished, r, link);
 }
 
 static void
 describe(struct http_req *r)
 {
 	struct http_result *res = &r->result;
-	const char *why = r->too_long ? "the reply is longer than 64 MiB" : *r->why ? r->why : curl_easy_strerror((CURLcode)res->curl);
+	char place[128];
 
-	if (res->curl)
-		snprintf(res->why, sizeof res->why, "%s", why);
-	else
-		curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &res->status);
+	if (r->refusal == CURLE_TOO_MANY_REDIRECTS) {
+		head_place(&r->head, place_key(r->route->place), place, sizeof place);
+		snprintf(res->why, sizeof res->why, "the server redirects to %s (not followed)", place);
+	} else if (r->refused) {
+		snprintf(res->why, sizeof res->why, "%s", r->refused);
+	} else if (res->curl) {
+		place_explain(r->route->place, r->easy, (CURLcode)res->curl, r->why, res->why, sizeof res->why);
+	} else if (r->head.coded) {
+		snprintf(res->why, sizeof res->why, "%s", COMPRESSED);
+	}
+	if (!res->curl || r->refused)
+		res->status = r->head.status;
+	res->retry_after = r->head.retry_after;
 	res->body = r->body.p ? r->body.p : "";
 	res->n = r->body.n;
 	res->seconds = (double)(uv_hrtime() - r->start) / 1e9;
@@ -106,7 +245,7 @@ describe(struct http_req *r)
 static void
 report(struct http *h)
 {
-	TAILQ_HEAD(, http_req) now = TAILQ_HEAD_INITIALIZER(now);
+	struct req_list now = TAILQ_HEAD_INITIALIZER(now);
 	struct http_req *r;
 
 	TAILQ_CONCAT(&now, &h->finished, link);
@@ -114,239 +253,95 @@ report(struct http *h)
 		TAILQ_REMOVE(&now, r, link);
 		describe(r);
 		r->done(r->arg, &r->result);
-		req_free(r);
+		req_keep(r);
 	}
 }
 
 static void
-act(struct http *h, curl_socket_t fd, int events)
+drain(void *arg)
 {
-	int running;
+	struct http *h = arg;
+	struct http_req *r;
+	CURLcode code;
+	CURL *easy;
 
-	curl_multi_socket_action(h->multi, fd, events, &running);
-	drain(h);
+	while ((easy = multi_finished(h->multi, &code))) {
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&r);
+		finish(r, code);
+	}
 	report(h);
+	if (TAILQ_EMPTY(&h->running))
+		uv_timer_stop(&h->timer);
 }
 
-/* ---- between curl and the loop ---- */
+/* ---- time-outs ---- */
 
 static void
-on_idle(uv_idle_t *idle)
+time_out(struct http_req *r)
 {
-	struct http *h = idle->data;
-	bool due = h->due;
-
-	uv_idle_stop(idle);
-	h->due = false;
-	if (due)
-		act(h, CURL_SOCKET_TIMEOUT, 0);
-	else
-		report(h);
+	snprintf(r->why, sizeof r->why, "time-out: no whole reply within %.4g seconds (%s)", r->timeout,
+		 r->result.sent ? r->head.lines ? "it had begun" : "none had begun" : "not connected");
+	finish(r, CURLE_OPERATION_TIMEDOUT);
 }
 
+/* The timer is left where it is when the request it was set for has ended: it then finds nothing due and is set again. */
 static void
 on_timer(uv_timer_t *timer)
 {
-	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
-}
+	struct http *h = timer->data;
+	uint64_t now = uv_now(h->loop);
+	struct http_req *r;
 
-/* A wish for 0 ms goes through an idle handle: through a timer it would cost a millisecond for every request. */
-static int
-on_timer_wish(CURLM *multi, long ms, void *arg)
-{
-	struct http *h = arg;
-
-	(void)multi;
-	uv_timer_stop(&h->timer);
-	h->due = ms == 0;
-	if (ms == 0)
-		uv_idle_start(&h->idle, on_idle);
-	else if (ms > 0)
-		uv_timer_start(&h->timer, on_timer, (uint64_t)ms, 0);
-	return 0;
+	while ((r = TAILQ_FIRST(&h->running)) && r->due <= now)
+		time_out(r);
+	if (r)
+		uv_timer_start(timer, on_timer, r->due - now, 0);
+	report(h);
 }
 
 static void
-on_poll(uv_poll_t *poll, int status, int events)
+time_it(struct http_req *r, double seconds)
 {
-	struct sock *s = poll->data;
-	int what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+	struct http *h = r->http;
+	struct http_req *before = TAILQ_LAST(&h->running, req_list);
 
-	act(s->http, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
-}
-
-static void
-on_sock_closed(uv_handle_t *handle)
-{
-	struct sock *s = handle->data;
-
-	free(s);
-}
-
-static struct sock *
-sock_new(struct http *h, curl_socket_t fd)
-{
-	struct sock *s = xcalloc(1, sizeof *s);
-
-	s->http = h;
-	s->fd = fd;
-	if (uv_poll_init(h->loop, &s->poll, fd) < 0) {
-		free(s);
-		return NULL;
+	r->timeout = seconds;
+	r->due = uv_now(h->loop) + (uint64_t)(seconds * 1000) + 1;	/* the loop's clock may be a little old: never too early */
+	while (before && before->due > r->due)
+		before = TAILQ_PREV(before, req_list, link);
+	if (before) {
+		TAILQ_INSERT_AFTER(&h->running, before, r, link);
+		if (uv_is_active((uv_handle_t *)&h->timer))
+			return;
+	} else {
+		TAILQ_INSERT_HEAD(&h->running, r, link);
 	}
-	s->poll.data = s;
-	curl_multi_assign(h->multi, fd, s);
-	return s;
+	r = TAILQ_FIRST(&h->running);
+	uv_timer_start(&h->timer, on_timer, r->due - uv_now(h->loop), 0);
 }
 
-static int
-on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sockp)
-{
-	struct http *h = arg;
-	struct sock *s = sockp;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (s) {
-			curl_multi_assign(h->multi, fd, NULL);
-			uv_poll_stop(&s->poll);
-			uv_close((uv_handle_t *)&s->poll, on_sock_closed);
-		}
-		return 0;
-	}
-	if (!s)
-		s = sock_new(h, fd);
-	if (!s)
-		return -1;
-	return uv_poll_start(&s->poll, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0), on_poll) < 0 ? -1 : 0;
-}
-
-/* ---- one transfer ---- */
-
-static size_t
-on_body(char *p, size_t size, size_t n, void *arg)
-{
-	struct http_req *r = arg;
-
-	if (buf_add(&r->body, p, size * n) == 0)
-		return n;
-	r->too_long = true;
-	return 0;
-}
-
-/* The value of `line` (n bytes) when it is that header, as a string in out; else false. */
-static bool
-header_value(const char *line, size_t n, const char *name, char *out, size_t max)
-{
-	size_t len = strlen(name);
-
-	if (n <= len || strncasecmp(line, name, len) != 0 || line[len] != ':')
-		return false;
-	n -= len + 1;
-	n = n < max ? n : max - 1;
-	memcpy(out, line + len + 1, n);
-	out[n] = 0;
-	return true;
-}
-
-static size_t
-on_header(char *p, size_t size, size_t n, void *arg)
-{
-	struct http_req *r = arg;
-	char value[128];
-
-	/* The finer header wins whichever comes first. */
-	if (header_value(p, n, "retry-after-ms", value, sizeof value) && retry_after_ms(value) >= 0)
-		r->result.retry_after = retry_after_ms(value);
-	else if (header_value(p, n, "retry-after", value, sizeof value) && r->result.retry_after < 0)
-		r->result.retry_after = retry_after(value, time(NULL));
-	return size * n;
-}
-
-static struct curl_slist *
-add_header(struct curl_slist *list, const char *name, const char *value)
-{
-	struct buf b = BUF_INIT(1 << 16);
-
-	if (!value)
-		return list;
-	if (buf_addf(&b, "%s%s", name, value) == 0)
-		list = curl_slist_append(list, b.p);
-	explicit_bzero(b.p, b.n);
-	buf_free(&b);
-	return list;
-}
-
-static struct curl_slist *
-headers(const struct http_target *t)
-{
-	struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
-
-	list = curl_slist_append(list, "Accept: application/json");
-	list = curl_slist_append(list, "Expect:");
-	list = add_header(list, "Authorization: Bearer ", t->key);
-	list = add_header(list, "OpenAI-Organization: ", t->org);
-	return add_header(list, "OpenAI-Project: ", t->project);
-}
-
-/* What every transfer has in common. */
-static CURL *
-transfer(const struct http_target *t, const char *path, double timeout, struct curl_slist *list, char *why)
-{
-	CURL *c = curl_easy_init();
-	struct buf url = BUF_INIT(1 << 16);
-
-	if (!c)
-		die(STATUS_IO, "out of memory");
-	buf_adds(&url, t->base);
-	buf_adds(&url, path);
-	curl_easy_setopt(c, CURLOPT_URL, url.p);
-	buf_free(&url);
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(timeout * 1000));
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, "sa/" SA_VERSION);
-	curl_easy_setopt(c, CURLOPT_HTTPHEADER, list);
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
-	if (t->insecure) {
-		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
-		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
-	}
-	if (t->unix_path) {
-		curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, t->unix_path);
-		curl_easy_setopt(c, CURLOPT_PROXY, "");
-	}
-	return c;
-}
+/* ---- requests ---- */
 
 struct http_req *
 http_post(struct http *h, const struct http_target *t, const char *path, const char *body, size_t n, double timeout, http_done *done, void *arg)
 {
-	struct http_req *r = xcalloc(1, sizeof *r);
-	CURL *c;
+	struct http_req *r = req_get(h, route_to(h, t, path));
 
-	r->http = h;
+	r->state = RUNNING;
 	r->done = done;
 	r->arg = arg;
 	r->start = uv_hrtime();
-	r->result.retry_after = -1;
-	buf_init(&r->body, BODY_MAX);
-	r->headers = headers(t);
-	r->easy = c = transfer(t, path, timeout, r->headers, r->why);
-	curl_easy_setopt(c, CURLOPT_PRIVATE, r);
-	curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
-	curl_easy_setopt(c, CURLOPT_COPYPOSTFIELDS, body);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
-	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
-	if (curl_multi_add_handle(h->multi, c) != CURLM_OK) {
+	r->result = (struct http_result){ .retry_after = -1 };
+	r->refused = NULL;
+	r->refusal = 0;
+	*r->why = 0;
+	head_init(&r->head);
+	buf_clear(&r->body);
+	place_body(r->route->place, r->easy, body, n);
+	time_it(r, timeout);
+	if (multi_add(h->multi, r->easy) < 0) {
 		finish(r, CURLE_FAILED_INIT);
-		uv_idle_start(&h->idle, on_idle);
+		multi_kick(h->multi);
 	}
 	return r;
 }
@@ -355,11 +350,13 @@ void
 http_cancel(struct http_req *r)
 {
 	r->result.cancelled = true;
-	if (r->finished)
+	if (r->state != RUNNING)
 		return;
 	finish(r, CURLE_ABORTED_BY_CALLBACK);
-	uv_idle_start(&r->http->idle, on_idle);
+	multi_kick(r->http->multi);
 }
+
+/* ---- one request without a loop ---- */
 
 static size_t
 on_get_body(char *p, size_t size, size_t n, void *arg)
@@ -370,21 +367,30 @@ on_get_body(char *p, size_t size, size_t n, void *arg)
 int
 http_get(const struct http_target *t, const char *path, double timeout, struct buf *out, long *status, struct err *e)
 {
-	char why[CURL_ERROR_SIZE] = "";
-	struct curl_slist *list = headers(t);
-	CURL *c = transfer(t, path, timeout, list, why);
+	char why[CURL_ERROR_SIZE] = "", words[256];
+	struct place *p = place_new(t, path);
+	CURL *c = place_handle(p, why);
 	CURLcode rc;
 
 	*status = 0;
 	buf_clear(out);
+	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(timeout * 1000));
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_get_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, out);
 	rc = curl_easy_perform(c);
 	if (rc == CURLE_OK)
 		curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, status);
+	else
+		place_explain(p, c, rc, why, words, sizeof words);
 	curl_easy_cleanup(c);
-	curl_slist_free_all(list);
-	return rc == CURLE_OK ? 0 : err_set(e, "%s", *why ? why : curl_easy_strerror(rc));
+	place_free(p);
+	return rc == CURLE_OK ? 0 : err_set(e, "%s", words);
+}
+
+int
+http_guard_key(void)
+{
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* ---- the whole ---- */
@@ -394,35 +400,31 @@ http_new(uv_loop_t *loop, int max_connections)
 {
 	struct http *h = xcalloc(1, sizeof *h);
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(h->multi = curl_multi_init()))
-		die(STATUS_IO, "cannot start libcurl");
 	h->loop = loop;
+	h->most_idle = max_connections;
+	h->multi = multi_new(loop, max_connections, drain, h);
+	TAILQ_INIT(&h->running);
 	TAILQ_INIT(&h->finished);
 	uv_timer_init(loop, &h->timer);
-	uv_idle_init(loop, &h->idle);
-	h->timer.data = h->idle.data = h;
-	h->open = 2;
-	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wish);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+	h->timer.data = h;
 	return h;
 }
 
 static void
 on_closed(uv_handle_t *handle)
 {
-	struct http *h = handle->data;
-
-	if (--h->open == 0)
-		free(h);
+	free(handle->data);
 }
 
 void
 http_free(struct http *h)
 {
-	curl_multi_cleanup(h->multi);
+	struct route *route;
+
+	while ((route = SLIST_FIRST(&h->routes))) {
+		SLIST_REMOVE_HEAD(&h->routes, link);
+		route_free(route);
+	}
+	multi_free(h->multi);
 	uv_close((uv_handle_t *)&h->timer, on_closed);
-	uv_close((uv_handle_t *)&h->idle, on_closed);
 }

@@ -1,8 +1,22 @@
-/* http.h - HTTP requests in flight on a libuv loop (libcurl multi, socket actions)
+/* http.h - HTTP requests in flight on a libuv loop (libcurl)
  *
  * One `struct http` per loop. A request is started with http_post() and ends in exactly one call of its `done`, also when it was
- * cancelled. Never more than the caller started: the caller limits what is in flight. Nothing here retries; lib/filter decides
- * with http_retry_after() and the pure back-off functions of retry.h. curl is never entered from its own callback: `done` runs after the drain. */
+ * cancelled. Never more than the caller started: the caller limits what is in flight. Nothing here retries but one case: a kept connection
+ * that the server closed before it sent a single byte of the reply is replaced and the request sent again, by libcurl; that is no failed attempt.
+ * lib/filter decides about the rest with retry_verdict() and the back-off functions of retry.h. `done` is never called from a curl callback,
+ * nor from http_post() or http_cancel(), so that it may call both.
+ *
+ * Connections, URLs, headers and libcurl's handles are kept and used again; a request costs no copy of its body.
+ *
+ * What a server can do to us: a reply is at most 64 MiB, its header at most 256 KiB and 1,000 lines in all; compressed replies, replies
+ * whose end can be read in two ways and redirects are refused in words (head.h); the attempt's time-out bounds everything, however slowly it
+ * trickles. Only http and https, TLS 1.2 at least, certificates checked.
+ *
+ * The environment: CURL_CA_BUNDLE, else SSL_CERT_FILE and SSL_CERT_DIR, name the certificates to trust, as for the curl tool (a company's own
+ * authority); http_proxy, https_proxy, all_proxy and no_proxy are libcurl's (never for a Unix socket). With http:// all that is sent, the key
+ * included, can be read on the way, and by an http_proxy; https:// goes through a proxy in a tunnel that it cannot read.
+ *
+ * Keys: what is ours of them is wiped when it is freed; a copy in libcurl's or the kernel's buffers is out of reach, hence http_guard_key(). */
 #ifndef SA_HTTP_H
 #define SA_HTTP_H
 
@@ -21,17 +35,19 @@ struct http_target {
 	const char *key;		/* NULL, or the bearer key; never logged */
 	const char *org, *project;	/* NULL, or the OpenAI-Organization and OpenAI-Project headers */
 	bool insecure;		/* do not verify TLS */
+	bool http2;		/* HTTP/2 where a TLS server offers it; else, and always without TLS, HTTP/1.1 */
 };
 
 struct http_result {
-	int curl;		/* 0, or the CURLcode of the transport's failure */
+	int curl;		/* 0, or the CURLcode of the transport's failure (or of our refusal of the reply) */
 	bool cancelled;
-	long status;		/* HTTP status, 0 when there was none */
+	bool sent;		/* a server may have got some of the request: what failed after that may have been paid for */
+	long status;		/* HTTP status, 0 when there was none (or none that counts: the transport failed later) */
 	const char *body;	/* NUL-terminated; valid during `done` */
 	size_t n;
 	double retry_after;	/* seconds that the server asked for (retry-after-ms, Retry-After seconds or date); <0: none */
 	double seconds;		/* from start to end */
-	char why[256];		/* the transport's failure in words */
+	char why[256];		/* the transport's failure, or ours with the reply, in words; "" when there is none */
 };
 
 typedef void http_done(void *arg, const struct http_result *r);
@@ -39,7 +55,8 @@ typedef void http_done(void *arg, const struct http_result *r);
 struct http *http_new(uv_loop_t *loop, int max_connections);
 void http_free(struct http *h);	/* nothing may be in flight; closes its handles (run the loop once more after it) */
 
-/* POST `body` (copied) to base + path, JSON both ways. timeout in seconds for this attempt. */
+/* POST `body` to base + path, JSON both ways. The body is borrowed until `done` is called (also after http_cancel()); the target is copied,
+ * and remembered until http_free(), keys included: a process has a handful of them. timeout in seconds for this attempt. */
 struct http_req *http_post(struct http *h, const struct http_target *t, const char *path, const char *body, size_t n, double timeout,
 			   http_done *done, void *arg);
 void http_cancel(struct http_req *r);	/* `done` is called from the loop, later, with cancelled set */
@@ -48,5 +65,9 @@ void http_cancel(struct http_req *r);	/* `done` is called from the loop, later, 
  * 0 when there was an answer of any status, else -1 with why. */
 struct buf;
 int http_get(const struct http_target *t, const char *path, double timeout, struct buf *out, long *status, struct err *e);
+
+/* From now on the process leaves no core and other processes of the user cannot read its memory. Call it when there is a key.
+ * 0, or -1 when the kernel refuses. It lasts until exec(); /proc/PID/environ and the like become root's. */
+int http_guard_key(void);
 
 #endif

@@ -82,10 +82,13 @@ transport_verdict(int code, enum rec_class *class)
 	case CURLE_SSL_ISSUER_ERROR:
 	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
 		return VERDICT_FINAL;
+	case CURLE_BAD_CONTENT_ENCODING:	/* these two are how the server is set up: it would do the same again, and be paid again */
+	case CURLE_TOO_MANY_REDIRECTS:
+		*class = SERVER;
+		return VERDICT_FINAL;
 	case CURLE_UNSUPPORTED_PROTOCOL:	/* an answer that is no HTTP (read as HTTP/0.9) */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_FILESIZE_EXCEEDED:
-	case CURLE_BAD_CONTENT_ENCODING:
 		*class = SERVER;
 		return VERDICT_AGAIN;
 	default:

@@ -110,8 +110,21 @@ a_broken_connection_is_tried_again_and_a_wrong_certificate_is_not(void)
 	CHECK_INT(c, SERVER);
 	CHECK_INT(verdict_of_transport(CURLE_PEER_FAILED_VERIFICATION, &c), VERDICT_FINAL);
 	CHECK_INT(c, NET);
+	CHECK_INT(verdict_of_transport(CURLE_WEIRD_SERVER_REPLY, &c), VERDICT_AGAIN);
+	CHECK_INT(c, SERVER);
 	CHECK(retry_unreached(&refused));
 	CHECK(!retry_unreached(&timed_out));
+}
+
+static void
+what_the_server_would_do_again_is_not_asked_again(void)
+{
+	enum rec_class c;
+
+	CHECK_INT(verdict_of_transport(CURLE_TOO_MANY_REDIRECTS, &c), VERDICT_FINAL);
+	CHECK_INT(c, SERVER);
+	CHECK_INT(verdict_of_transport(CURLE_BAD_CONTENT_ENCODING, &c), VERDICT_FINAL);
+	CHECK_INT(c, SERVER);
 }
 
 int
@@ -123,5 +136,6 @@ main(void)
 	RUN(each_status_has_its_verdict_and_class);
 	RUN(a_used_up_quota_ends_it_all);
 	RUN(a_broken_connection_is_tried_again_and_a_wrong_certificate_is_not);
+	RUN(what_the_server_would_do_again_is_not_asked_again);
 	return t_done();
 }
