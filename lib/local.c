@@ -22,6 +22,7 @@
 
 #include "buf.h"
 #include "http.h"
+#include "rundir.h"
 
 #define START_SECONDS 120	/* from the start of the process to its lease socket */
 #define POLL_MS 20
@@ -110,33 +111,14 @@ identity(const char *dir)
 	return hash;
 }
 
-/* ---- the runtime directory ---- */
-
-static int
-make_private(const char *dir, struct err *e)
-{
-	struct stat st;
-
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return err_set(e, "%s: %s", dir, strerror(errno));
-	if (lstat(dir, &st) < 0)
-		return err_set(e, "%s: %s", dir, strerror(errno));
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
-		return err_set(e, "%s: must be a directory of yours that nobody else can enter", dir);
-	return 0;
-}
+/* ---- the files of a server ---- */
 
 static int
 set_prefix(struct server *s, struct err *e)
 {
-	const char *run = getenv("XDG_RUNTIME_DIR");
-	char dir[60];
-	int n = run && *run == '/' ? snprintf(dir, sizeof dir, "%s/sa", run) : (int)sizeof dir;
+	char dir[RUNDIR_BYTES];
 
-	/* One that is too long for a socket's path, or is not there, will not do. */
-	if (n >= (int)sizeof dir || access(run, W_OK) < 0)
-		snprintf(dir, sizeof dir, "/tmp/sa-%lu", (unsigned long)geteuid());
-	if (make_private(dir, e) < 0)
+	if (rundir_open(dir, e) < 0)
 		return -1;
 	snprintf(s->prefix, sizeof s->prefix, "%s/%016llx", dir, (unsigned long long)identity(s->dir));
 	return 0;

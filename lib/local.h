@@ -1,6 +1,6 @@
 /* local.h - the server of a local checkpoint: found, or started, under a lock
  *
- * PREFIX is DIR/HASH: DIR the user's runtime directory (0700), HASH of the checkpoint's path, device, inode,
+ * PREFIX is DIR/HASH: DIR the user's runtime directory (rundir.h), HASH of the checkpoint's path, device, inode,
  * and of its files' sizes and times.
  *
  *     PREFIX.lock    held (flock) by whoever starts a server, and by a server that is about to end

@@ -16,7 +16,7 @@ struct spend {
 	long long max_tokens;			/* < 0: no limit */
 	__int128 max_pico;			/* < 0: no limit */
 	long long in_price, out_price;		/* picodollars a token */
-	long long tokens, reserved_tokens;	/* used; under way */
+	__int128 tokens, reserved_tokens;	/* used; under way */
 	__int128 pico, reserved_pico;
 };
 
