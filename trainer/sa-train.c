@@ -1,4 +1,4 @@
-/* sa-train - full-parameter supervised fine-tuning of a Llama checkpoint, or training of a new one
+/* sa-train - full-parameter supervised fine-tuning of a checkpoint, or training of a new one
  *
  * Method, sections 5.1-5.2; the defaults are the paper's. The run itself is in train/. */
 #include <limits.h>

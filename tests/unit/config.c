@@ -107,6 +107,63 @@ llama3_scaling_gives_the_published_frequencies(void)
 	CHECK_NUM(freq[16] / pow(500000, -0.5), 1, 1e-6);
 }
 
+/* What config.json says of the published checkpoints, as far as it is not the same for all; both spellings of the rope settings. */
+static const struct {
+	const char *json;
+	int hidden, layers, heads, kv_heads, head_dim, ffn, vocab;
+	double factor;		/* 0: not scaled */
+	bool tied, qkv_bias, qk_norm;
+} published[] = {
+#define LLAMA "\"architectures\":[\"LlamaForCausalLM\"],\"rms_norm_eps\":1e-5,\"attention_bias\":false,\"mlp_bias\":false,\"vocab_size\":128256," \
+	"\"rope_theta\":500000.0,"
+#define SCALED(factor) "\"rope_scaling\":{\"factor\":" factor ",\"high_freq_factor\":4.0,\"low_freq_factor\":1.0," \
+	"\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"},"
+#define WINDOW "\"rms_norm_eps\":1e-06,\"use_sliding_window\":false,\"sliding_window\":131072,\"max_window_layers\":28,"
+#define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"],\"hidden_act\":\"silu\",\"rope_theta\":1000000.0," WINDOW
+#define QWEN3 "\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":false,\"head_dim\":128,\"rope_scaling\":null,\"rope_theta\":1000000," WINDOW \
+	"\"vocab_size\":151936,"
+#define TIED(t) "\"tie_word_embeddings\":" #t ","
+#define SIZES(c, l, h, kv, f) "\"hidden_size\":" #c ",\"num_hidden_layers\":" #l ",\"num_attention_heads\":" #h ",\"num_key_value_heads\":" #kv \
+	",\"intermediate_size\":" #f "}"
+	/* Llama-3.2-1B, 3.2-3B, 3.1-8B, 3-8B */
+	{ "{" LLAMA SCALED("32.0") "\"head_dim\":64," TIED(true) SIZES(2048, 16, 32, 8, 8192), 2048, 16, 32, 8, 64, 8192, 128256, 32, true, false, false },
+	{ "{" LLAMA SCALED("32.0") "\"head_dim\":128," TIED(true) SIZES(3072, 28, 24, 8, 8192), 3072, 28, 24, 8, 128, 8192, 128256, 32, true, false, false },
+	{ "{" LLAMA SCALED("8.0") TIED(false) SIZES(4096, 32, 32, 8, 14336), 4096, 32, 32, 8, 128, 14336, 128256, 8, false, false, false },
+	{ "{" LLAMA "\"rope_scaling\":null," SIZES(4096, 32, 32, 8, 14336), 4096, 32, 32, 8, 128, 14336, 128256, 0, false, false, false },
+	/* Qwen2.5-0.5B, 7B */
+	{ "{" QWEN2 "\"vocab_size\":151936," TIED(true) SIZES(896, 24, 14, 2, 4864), 896, 24, 14, 2, 64, 4864, 151936, 0, true, true, false },
+	{ "{" QWEN2 "\"vocab_size\":152064," TIED(false) SIZES(3584, 28, 28, 4, 18944), 3584, 28, 28, 4, 128, 18944, 152064, 0, false, true, false },
+	/* Qwen3-0.6B, 8B */
+	{ "{" QWEN3 TIED(true) SIZES(1024, 28, 16, 8, 3072), 1024, 28, 16, 8, 128, 3072, 151936, 0, true, false, true },
+	{ "{" QWEN3 TIED(false) SIZES(4096, 36, 32, 8, 12288), 4096, 36, 32, 8, 128, 12288, 151936, 0, false, false, true },
+};
+
+static void
+published_checkpoints_are_read_as_they_are(void)
+{
+	struct config c;
+
+	for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+		int bad = t_bad;
+
+		if (reads(&c, published[i].json)) {
+			CHECK_INT(c.hidden, published[i].hidden);
+			CHECK_INT(c.layers, published[i].layers);
+			CHECK_INT(c.heads, published[i].heads);
+			CHECK_INT(c.kv_heads, published[i].kv_heads);
+			CHECK_INT(c.head_dim, published[i].head_dim);
+			CHECK_INT(c.ffn, published[i].ffn);
+			CHECK_INT(c.vocab, published[i].vocab);
+			CHECK_NUM(c.rope_factor, published[i].factor, 0);
+			CHECK_NUM(c.rope_theta, strstr(c.arch, "Qwen") ? 1e6 : 5e5, 0);
+			CHECK(c.rope_llama3 == (published[i].factor > 0) && c.tied == published[i].tied);
+			CHECK(c.qkv_bias == published[i].qkv_bias && c.qk_norm == published[i].qk_norm);
+		}
+		if (t_bad > bad)
+			printf("#   published[%zu]\n", i);
+	}
+}
+
 static void
 both_spellings_of_the_rope_settings_mean_the_same(void)
 {
@@ -122,6 +179,8 @@ both_spellings_of_the_rope_settings_mean_the_same(void)
 		CHECK(!b.rope_llama3);
 	if (reads(&b, "{" BASE ",\"rope_parameters\":{\"rope_theta\":10000,\"rope_type\":\"default\"}}"))
 		CHECK(!b.rope_llama3 && b.rope_theta == 10000);
+	if (reads(&b, "{" BASE ",\"rope_scaling\":{\"rope_theta\":1000000,\"rope_type\":\"default\",\"partial_rotary_factor\":1.0}}"))
+		CHECK(!b.rope_llama3 && b.rope_theta == 1000000);
 	if (reads(&b, "{" BASE ",\"rope_scaling\":{\"type\":\"default\"}}"))
 		CHECK(!b.rope_llama3 && b.rope_theta == 500000);
 }
@@ -143,6 +202,21 @@ absent_members_have_the_defaults_of_transformers(void)
 	CHECK_INT(c.bos, -1);
 	CHECK_INT(c.neos, 0);
 	CHECK_STR(c.dtype, "");
+}
+
+static void
+absent_members_have_the_defaults_of_their_family(void)
+{
+	struct config c;
+
+	if (reads(&c, "{\"architectures\":[\"Qwen3ForCausalLM\"],\"hidden_size\":96,\"num_hidden_layers\":1,\"num_attention_heads\":64,\"intermediate_size\":8,\"vocab_size\":10}")) {
+		CHECK_INT(c.kv_heads, 32);
+		CHECK_INT(c.head_dim, 128);
+		CHECK_INT(c.max_pos, 32768);
+	}
+	if (reads(&c, "{\"architectures\":[\"Qwen2ForCausalLM\"],\"attention_bias\":true,\"hidden_size\":96,\"num_hidden_layers\":1,\"num_attention_heads\":4,"
+		  "\"num_key_value_heads\":1,\"intermediate_size\":8,\"vocab_size\":10}"))
+		CHECK_INT(c.head_dim, 24);
 }
 
 static void
@@ -178,7 +252,16 @@ what_is_not_known_is_refused_by_name(void)
 	refused("{" BASE ",\"hidden_act\":\"gelu\"}", "hidden_act \"gelu\"");
 	refused("{" BASE ",\"hidden_act\":3}", "hidden_act");
 	refused("{" BASE ",\"attention_bias\":true}", "attention_bias");
-	refused("{" BASE ",\"mlp_bias\":true}", "mlp_bias");
+	refused("{" BASE ",\"mlp_bias\":true}", "mlp_bias is not supported");
+	refused("{" BASE ",\"architectures\":[\"Qwen3MoeForCausalLM\"]}", "(LlamaForCausalLM, Qwen2ForCausalLM and Qwen3ForCausalLM are)");
+	refused("{" BASE ",\"architectures\":[\"Qwen3ForCausalLM\"],\"attention_bias\":true}", "attention_bias is not supported");
+	refused("{" BASE ",\"num_experts\":8}", "num_experts: mixtures of experts");
+	refused("{" BASE ",\"num_local_experts\":8}", "num_local_experts: mixtures of experts");
+	refused("{" BASE ",\"use_sliding_window\":true}", "use_sliding_window is not supported");
+	refused("{" BASE ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", "layer_types[1] is not supported");
+	refused("{" BASE ",\"partial_rotary_factor\":0.5}", "partial_rotary_factor 0.5 is not supported");
+	refused("{" BASE ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.25}}", "rope_parameters: partial_rotary_factor 0.25");
+	refused("{" BASE ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}", "rope_parameters: settings for full_attention alone");
 	refused("{" BASE ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2}}", "rope type \"yarn\"");
 	refused("{" BASE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}", "rope type \"linear\"");
 	refused("{" BASE ",\"rope_scaling\":{\"factor\":2}}", "rope type \"\"");
@@ -228,8 +311,10 @@ main(void)
 		return 1;
 	RUN(llama_3_2_1b_is_read_as_published);
 	RUN(llama3_scaling_gives_the_published_frequencies);
+	RUN(published_checkpoints_are_read_as_they_are);
 	RUN(both_spellings_of_the_rope_settings_mean_the_same);
 	RUN(absent_members_have_the_defaults_of_transformers);
+	RUN(absent_members_have_the_defaults_of_their_family);
 	RUN(generation_config_comes_first_among_the_ends);
 	RUN(what_is_not_known_is_refused_by_name);
 	RUN(sizes_out_of_range_are_refused_by_name);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "families.h"
+
 #define MAX_SIZE (1 << 24)		/* any one dimension */
 #define MAX_PARAMS ((int64_t)1 << 42)	/* all of them: products of sizes stay far from overflow */
 
@@ -96,28 +98,55 @@ get_text(const json_t *o, const char *key, char *out, size_t size)
 	snprintf(out, size, "%s", s ? s : "");
 }
 
+/* What would change the model and is not implemented. Whoever sets none of it may still write it: false, null, 1 or full_attention. */
 static int
-read_arch(struct config *c, const struct reader *r)
+check_unsupported(const struct config *c, const struct reader *r)
+{
+	static const char *const flags[] = { "attention_bias", "mlp_bias", "use_sliding_window" }, *const experts[] = { "num_experts", "num_local_experts" };
+	const json_t *layer;
+	double part;
+	size_t i;
+	bool on;
+	int n;
+
+	for (i = 0; i < sizeof flags / sizeof *flags; i++) {
+		if (get_bool(r, flags[i], &on) < 0)
+			return -1;
+		if (on && !(i == 0 && c->qkv_bias))	/* transformers does not ask for it where the family has biases anyway */
+			return err_set(r->e, "%s: %s is not supported", r->path, flags[i]);
+	}
+	for (i = 0; i < sizeof experts / sizeof *experts; i++)
+		if (get_int(r, r->root, experts[i], 0, MAX_SIZE, 0, &n) < 0 || n > 0)
+			return n > 0 ? err_set(r->e, "%s: %s: mixtures of experts are not supported", r->path, experts[i]) : -1;
+	if (get_real(r, r->root, "partial_rotary_factor", 1, &part) < 0 || part != 1)
+		return part == 1 ? -1 : err_set(r->e, "%s: partial_rotary_factor %g is not supported (1 is)", r->path, part);
+	json_array_foreach(member(r->root, "layer_types"), i, layer)
+		if (!json_is_string(layer) || strcmp(json_string_value(layer), "full_attention") != 0)
+			return err_set(r->e, "%s: layer_types[%zu] is not supported (full_attention is)", r->path, i);
+	if (member(r->root, "quantization_config"))
+		return err_set(r->e, "%s: quantization_config: quantised checkpoints are not supported", r->path);
+	return 0;
+}
+
+static int
+read_arch(struct config *c, const struct reader *r, const struct family **family)
 {
 	const char *s = json_string_value(json_array_get(member(r->root, "architectures"), 0));
 	const json_t *act = member(r->root, "hidden_act");
-	bool bias;
+	char known[256];
 
 	snprintf(c->arch, sizeof c->arch, "%s", s ? s : "");
-	if (strcmp(c->arch, "LlamaForCausalLM") != 0)
-		return err_set(r->e, "%s: architecture \"%s\" is not supported (LlamaForCausalLM is)", r->path, c->arch);
-	if (member(r->root, "quantization_config"))
-		return err_set(r->e, "%s: quantization_config: quantised checkpoints are not supported", r->path);
+	*family = family_find(c->arch);
+	if (!*family) {
+		family_list(known, sizeof known);
+		return err_set(r->e, "%s: architecture \"%s\" is not supported (%s are)", r->path, c->arch, known);
+	}
+	c->qkv_bias = (*family)->qkv_bias;
+	c->qk_norm = (*family)->qk_norm;
 	if (act && (!json_is_string(act) || strcmp(json_string_value(act), "silu") != 0))
 		return err_set(r->e, "%s: hidden_act \"%s\" is not supported (silu is)", r->path, json_is_string(act) ? json_string_value(act) : "?");
-	if (get_bool(r, "attention_bias", &bias) < 0)
+	if (check_unsupported(c, r) < 0)
 		return -1;
-	if (bias)
-		return err_set(r->e, "%s: attention_bias is not supported", r->path);
-	if (get_bool(r, "mlp_bias", &bias) < 0)
-		return -1;
-	if (bias)
-		return err_set(r->e, "%s: mlp_bias is not supported", r->path);
 	get_text(r->root, "dtype", c->dtype, sizeof c->dtype);
 	if (!*c->dtype)
 		get_text(r->root, "torch_dtype", c->dtype, sizeof c->dtype);
@@ -125,17 +154,17 @@ read_arch(struct config *c, const struct reader *r)
 }
 
 static int
-read_sizes(struct config *c, const struct reader *r)
+read_sizes(struct config *c, const struct reader *r, const struct family *f)
 {
 	const json_t *o = r->root;
 	int64_t per_layer;
 
 	if (get_int(r, o, "hidden_size", 1, MAX_SIZE, 0, &c->hidden) < 0 || get_int(r, o, "num_hidden_layers", 1, 4096, 0, &c->layers) < 0 ||
 	    get_int(r, o, "num_attention_heads", 1, 65536, 0, &c->heads) < 0 ||
-	    get_int(r, o, "num_key_value_heads", 1, 65536, c->heads, &c->kv_heads) < 0 ||
-	    get_int(r, o, "head_dim", 1, 65536, c->hidden / c->heads, &c->head_dim) < 0 ||
+	    get_int(r, o, "num_key_value_heads", 1, 65536, f->kv_heads ? f->kv_heads : c->heads, &c->kv_heads) < 0 ||
+	    get_int(r, o, "head_dim", 1, 65536, f->head_dim ? f->head_dim : c->hidden / c->heads, &c->head_dim) < 0 ||
 	    get_int(r, o, "intermediate_size", 1, MAX_SIZE, 0, &c->ffn) < 0 || get_int(r, o, "vocab_size", 1, MAX_SIZE, 0, &c->vocab) < 0 ||
-	    get_int(r, o, "max_position_embeddings", 1, MAX_SIZE, 2048, &c->max_pos) < 0)
+	    get_int(r, o, "max_position_embeddings", 1, MAX_SIZE, f->max_pos, &c->max_pos) < 0)
 		return -1;
 	if (c->heads % c->kv_heads != 0)
 		return err_set(r->e, "%s: num_attention_heads (%d) is not a multiple of num_key_value_heads (%d)", r->path, c->heads, c->kv_heads);
@@ -162,20 +191,26 @@ read_llama3(struct config *c, const struct reader *r, const json_t *s)
 	return 0;
 }
 
-/* rope_theta at the top with rope_scaling, or both inside rope_parameters. */
+/* rope_theta at the top with rope_scaling, or both inside one object of either name. */
 static int
 read_rope(struct config *c, const struct reader *r)
 {
-	const json_t *params = member(r->root, "rope_parameters"), *s = params ? params : member(r->root, "rope_scaling");
-	const json_t *theta = member(params, "rope_theta") ? params : r->root;
+	const json_t *params = member(r->root, "rope_parameters"), *s = params ? params : member(r->root, "rope_scaling"), *v;
+	const char *name = params ? "rope_parameters" : "rope_scaling", *key;
+	double part;
 	char type[32];
 
-	if (get_real(r, theta, "rope_theta", 10000, &c->rope_theta) < 0)
+	if (get_real(r, member(s, "rope_theta") ? s : r->root, "rope_theta", 10000, &c->rope_theta) < 0)
 		return -1;
 	if (!s)
 		return 0;
 	if (!json_is_object(s))
-		return err_set(r->e, "%s: %s must be an object", r->path, params ? "rope_parameters" : "rope_scaling");
+		return err_set(r->e, "%s: %s must be an object", r->path, name);
+	json_object_foreach((json_t *)s, key, v)
+		if (json_is_object(v))
+			return err_set(r->e, "%s: %s: settings for %s alone are not supported", r->path, name, key);
+	if (get_real(r, s, "partial_rotary_factor", 1, &part) < 0 || part != 1)
+		return part == 1 ? -1 : err_set(r->e, "%s: %s: partial_rotary_factor %g is not supported (1 is)", r->path, name, part);
 	get_text(s, member(s, "rope_type") ? "rope_type" : "type", type, sizeof type);
 	if (strcmp(type, "llama3") == 0)
 		return read_llama3(c, r, s);
@@ -214,11 +249,12 @@ read_eos(struct config *c, const json_t *root)
 static int
 read_root(struct config *c, const struct reader *r, const json_t *generation)
 {
+	const struct family *family;
 	double eps, range;
 	const json_t *bos = member(r->root, "bos_token_id");
 
 	memset(c, 0, sizeof *c);
-	if (read_arch(c, r) < 0 || read_sizes(c, r) < 0 || read_rope(c, r) < 0)
+	if (read_arch(c, r, &family) < 0 || read_sizes(c, r, family) < 0 || read_rope(c, r) < 0)
 		return -1;
 	if (get_real(r, r->root, "rms_norm_eps", 1e-6, &eps) < 0 || get_real(r, r->root, "initializer_range", 0.02, &range) < 0)
 		return -1;
@@ -271,17 +307,17 @@ config_read_file(struct config *c, const char *path, struct err *e)
 
 /* Llama 3 long-context scaling, as in HF transformers' _compute_llama3_parameters: long wavelengths are divided by the factor, short ones kept,
  * those between blended. */
-static double
-scaled(const struct config *c, double inv)
+static float
+scaled(const struct config *c, float inv)
 {
-	double wavelength = 2 * M_PI / inv, blend;
+	float wavelength = 1 / inv * (float)(2 * M_PI), old = c->rope_old, factor = c->rope_factor, low = c->rope_low, high = c->rope_high, blend;
 
-	if (wavelength < c->rope_old / c->rope_high)
+	if (wavelength < old / high)
 		return inv;
-	if (wavelength > c->rope_old / c->rope_low)
-		return inv / c->rope_factor;
-	blend = (c->rope_old / wavelength - c->rope_low) / (c->rope_high - c->rope_low);
-	return (1 - blend) * inv / c->rope_factor + blend * inv;
+	if (wavelength > old / low)
+		return inv / factor;
+	blend = (1 / wavelength * old - low) / (high - low);
+	return (1 - blend) * inv / factor + blend * inv;
 }
 
 void
@@ -290,7 +326,7 @@ config_inv_freq(const struct config *c, float *inv_freq)
 	int i;
 
 	for (i = 0; i < c->head_dim / 2; i++) {
-		double inv = pow(c->rope_theta, -2.0 * i / c->head_dim);
+		float inv = 1 / powf(c->rope_theta, (float)(2 * i) / c->head_dim);
 
 		inv_freq[i] = c->rope_llama3 ? scaled(c, inv) : inv;
 	}

@@ -1,7 +1,7 @@
 /* config.h - the shape of a checkpoint, from its config.json and generation_config.json
  *
- * Llama architecture now; what is not known (another architecture, a quantisation, another activation or rope type) is refused by name.
- * Both spellings of the rope settings are read: rope_theta + rope_scaling, and rope_parameters. */
+ * The architectures of families.c; what is not known (another one, a quantisation, another activation or rope type, sliding windows, experts) is
+ * refused by name. Both spellings of the rope settings are read: rope_theta + rope_scaling (transformers 4), and rope_parameters (5). */
 #ifndef SA_CONFIG_H
 #define SA_CONFIG_H
 
@@ -17,7 +17,7 @@ struct config {
 	int hidden, layers, heads, kv_heads, head_dim, ffn, vocab, max_pos;
 	float eps;
 	bool tied;
-	bool qkv_bias, qk_norm;	/* other families (not yet) */
+	bool qkv_bias, qk_norm;	/* as in struct family */
 	double rope_theta;
 	bool rope_llama3;	/* the llama3 scaling below holds */
 	double rope_factor, rope_low, rope_high;
@@ -31,7 +31,8 @@ struct config {
 int config_read(struct config *c, const char *dir, struct err *e);
 int config_read_file(struct config *c, const char *path, struct err *e);	/* one config.json, no generation_config */
 
-/* inv_freq[head_dim/2], llama3 scaling applied. */
+/* inv_freq[head_dim/2], llama3 scaling applied; in float from beginning to end, as transformers does it, since the last bit of a frequency
+ * counts some thousand positions further on. */
 void config_inv_freq(const struct config *c, float *inv_freq);
 
 #endif

@@ -141,6 +141,26 @@ attend_pieces(struct model *m, struct forward_work *w, int layer)
 	}
 }
 
+/* Queries, keys and values of the slice, rotated. */
+static void
+run_qkv(struct model *m, struct forward_work *w, const struct layer *l)
+{
+	const struct config *c = &m->c;
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int T = w->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+
+	o->linear(mach, w->q, w->h, l->wq, l->bq, T, C, H * D);
+	o->linear(mach, w->k, w->h, l->wk, l->bk, T, C, G * D);
+	o->linear(mach, w->v, w->h, l->wv, l->bv, T, C, G * D);
+	if (l->qnorm) {
+		o->rmsnorm(mach, w->q, NULL, w->q, l->qnorm, c->eps, T * H, D);
+		o->rmsnorm(mach, w->k, NULL, w->k, l->knorm, c->eps, T * G, D);
+	}
+	o->rope(mach, w->q, w->pos, m->inv_freq, 1, T, H, D);
+	o->rope(mach, w->k, w->pos, m->inv_freq, 1, T, G, D);
+}
+
 static void
 run_layer(struct model *m, struct forward_work *w, int layer)
 {
@@ -148,16 +168,12 @@ run_layer(struct model *m, struct forward_work *w, int layer)
 	const struct config *c = &m->c;
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
-	int T = w->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
+	int T = w->T, C = c->hidden, F = c->ffn;
 
 	o->rmsnorm(mach, w->h, NULL, w->x, l->ln1, c->eps, T, C);
-	o->linear(mach, w->q, w->h, l->wq, NULL, T, C, H * D);
-	o->linear(mach, w->k, w->h, l->wk, NULL, T, C, G * D);
-	o->linear(mach, w->v, w->h, l->wv, NULL, T, C, G * D);
-	o->rope(mach, w->q, w->pos, m->inv_freq, 1, T, H, D);
-	o->rope(mach, w->k, w->pos, m->inv_freq, 1, T, G, D);
+	run_qkv(m, w, l);
 	attend_pieces(m, w, layer);
-	o->linear(mach, w->h, w->att, l->wo, NULL, T, H * D, C);
+	o->linear(mach, w->h, w->att, l->wo, NULL, T, c->heads * c->head_dim, C);
 	o->add(mach, w->x, w->h, (size_t)T * C);
 	o->rmsnorm(mach, w->h, NULL, w->x, l->ln2, c->eps, T, C);
 	o->linear(mach, w->gate, w->h, l->wgate, NULL, T, C, F);

@@ -1,4 +1,4 @@
-/* model.c - the weights of a Llama checkpoint: their layout, loading, making and saving */
+/* model.c - the weights of a checkpoint: their layout, loading, making and saving */
 #include "model.h"
 
 #include <limits.h>
@@ -12,24 +12,44 @@
 
 /* ---- layout ---- */
 
-enum slot { LN1, WQ, WK, WV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER };
+enum slot { LN1, WQ, BQ, QNORM, WK, BK, KNORM, WV, BV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER };
 
 static const char *const layer_names[PER_LAYER] = {
-	[LN1] = "input_layernorm", [WQ] = "self_attn.q_proj", [WK] = "self_attn.k_proj", [WV] = "self_attn.v_proj", [WO] = "self_attn.o_proj",
-	[LN2] = "post_attention_layernorm", [WGATE] = "mlp.gate_proj", [WUP] = "mlp.up_proj", [WDOWN] = "mlp.down_proj",
+	[LN1] = "input_layernorm.weight", [WQ] = "self_attn.q_proj.weight", [BQ] = "self_attn.q_proj.bias", [QNORM] = "self_attn.q_norm.weight",
+	[WK] = "self_attn.k_proj.weight", [BK] = "self_attn.k_proj.bias", [KNORM] = "self_attn.k_norm.weight", [WV] = "self_attn.v_proj.weight",
+	[BV] = "self_attn.v_proj.bias", [WO] = "self_attn.o_proj.weight", [LN2] = "post_attention_layernorm.weight", [WGATE] = "mlp.gate_proj.weight",
+	[WUP] = "mlp.up_proj.weight", [WDOWN] = "mlp.down_proj.weight",
 };
 
+/* No rows: the family does not have it. */
 static void
 layer_shape(const struct config *c, enum slot s, int64_t *rows, int64_t *cols)
 {
-	int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+	int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, norm = c->qk_norm ? c->head_dim : 0;
 	const int64_t shapes[PER_LAYER][2] = {
-		[LN1] = { c->hidden, 0 }, [WQ] = { q, c->hidden }, [WK] = { kv, c->hidden }, [WV] = { kv, c->hidden }, [WO] = { c->hidden, q },
-		[LN2] = { c->hidden, 0 }, [WGATE] = { c->ffn, c->hidden }, [WUP] = { c->ffn, c->hidden }, [WDOWN] = { c->hidden, c->ffn },
+		[LN1] = { c->hidden, 0 }, [WQ] = { q, c->hidden }, [BQ] = { c->qkv_bias ? q : 0, 0 }, [QNORM] = { norm, 0 },
+		[WK] = { kv, c->hidden }, [BK] = { c->qkv_bias ? kv : 0, 0 }, [KNORM] = { norm, 0 }, [WV] = { kv, c->hidden },
+		[BV] = { c->qkv_bias ? kv : 0, 0 }, [WO] = { c->hidden, q }, [LN2] = { c->hidden, 0 }, [WGATE] = { c->ffn, c->hidden },
+		[WUP] = { c->ffn, c->hidden }, [WDOWN] = { c->hidden, c->ffn },
 	};
 
 	*rows = shapes[s][0];
 	*cols = shapes[s][1];
+}
+
+/* The slots that the family has, in order; how many. */
+static int
+layer_slots(const struct config *c, enum slot *list)
+{
+	int64_t rows, cols;
+	int n = 0, s;
+
+	for (s = 0; s < PER_LAYER; s++) {
+		layer_shape(c, s, &rows, &cols);
+		if (rows > 0)
+			list[n++] = s;
+	}
+	return n;
 }
 
 static void
@@ -75,7 +95,8 @@ layer_offset(const struct config *c, int layer, enum slot slot)
 int
 model_tensor(const struct config *c, int i, struct tensor_at *t)
 {
-	int in_layers = c->layers * PER_LAYER, layer = (i - 1) / PER_LAYER, slot = (i - 1) % PER_LAYER;
+	enum slot slots[PER_LAYER];
+	int per_layer = layer_slots(c, slots), in_layers = c->layers * per_layer, layer = (i - 1) / per_layer;
 	size_t after = layer_offset(c, c->layers, 0);
 	int64_t rows, cols;
 
@@ -83,8 +104,10 @@ model_tensor(const struct config *c, int i, struct tensor_at *t)
 		snprintf(t->name, sizeof t->name, "model.embed_tokens.weight");
 		set_tensor(t, c->vocab, c->hidden, 0);
 	} else if (i > 0 && i <= in_layers) {
+		enum slot slot = slots[(i - 1) % per_layer];
+
 		layer_shape(c, slot, &rows, &cols);
-		snprintf(t->name, sizeof t->name, "model.layers.%d.%s.weight", layer, layer_names[slot]);
+		snprintf(t->name, sizeof t->name, "model.layers.%d.%s", layer, layer_names[slot]);
 		set_tensor(t, rows, cols, layer_offset(c, layer, slot));
 	} else if (i == in_layers + 1) {
 		snprintf(t->name, sizeof t->name, "model.norm.weight");
@@ -96,6 +119,15 @@ model_tensor(const struct config *c, int i, struct tensor_at *t)
 		return -1;
 	}
 	return 0;
+}
+
+static float *
+layer_tensor(const struct weights *w, const struct config *c, int layer, enum slot s)
+{
+	int64_t rows, cols;
+
+	layer_shape(c, s, &rows, &cols);
+	return rows > 0 ? w->all + layer_offset(c, layer, s) : NULL;
 }
 
 void
@@ -110,12 +142,14 @@ weights_like(struct weights *w, const struct config *c)
 	w->norm = w->all + after;
 	w->head = c->tied ? w->embed : w->norm + c->hidden;
 	w->layer = xcalloc(c->layers, sizeof *w->layer);
-	for (i = 0; i < c->layers; i++)
+	for (i = 0; i < c->layers; i++) {
+#define AT(slot) layer_tensor(w, c, i, slot)
 		w->layer[i] = (struct layer){
-			.ln1 = w->all + layer_offset(c, i, LN1), .wq = w->all + layer_offset(c, i, WQ), .wk = w->all + layer_offset(c, i, WK),
-			.wv = w->all + layer_offset(c, i, WV), .wo = w->all + layer_offset(c, i, WO), .ln2 = w->all + layer_offset(c, i, LN2),
-			.wgate = w->all + layer_offset(c, i, WGATE), .wup = w->all + layer_offset(c, i, WUP), .wdown = w->all + layer_offset(c, i, WDOWN),
+			.ln1 = AT(LN1), .wq = AT(WQ), .wk = AT(WK), .wv = AT(WV), .wo = AT(WO), .ln2 = AT(LN2), .wgate = AT(WGATE), .wup = AT(WUP),
+			.wdown = AT(WDOWN), .bq = AT(BQ), .bk = AT(BK), .bv = AT(BV), .qnorm = AT(QNORM), .knorm = AT(KNORM),
 		};
+#undef AT
+	}
 }
 
 void
@@ -281,7 +315,7 @@ model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct m
 
 		state = next64(&state) + i;	/* each tensor its own stream */
 		for (j = 0; j < at.count; j++)
-			m->w.all[at.offset + j] = at.ndim == 1 ? 1 : c->init_range * next_normal(&state);
+			m->w.all[at.offset + j] = at.ndim > 1 ? c->init_range * next_normal(&state) : ends_with(at.name, ".bias") ? 0 : 1;
 	}
 	return m;
 }

@@ -1,7 +1,7 @@
-/* model.h - a Llama checkpoint in memory, its forward pass for serving and its forward + backward for training
+/* model.h - a checkpoint of one of the families (families.h) in memory, its forward pass for serving and its forward + backward for training
  *
  * Weights are float in one allocation (converted at load), in the order of model_tensor(). Training keeps gradients in a second allocation of
- * the same layout. Tensor names are HF's. */
+ * the same layout. Tensor names are HF's; a tensor that the family does not have is NULL. */
 #ifndef SA_MODEL_H
 #define SA_MODEL_H
 
@@ -15,6 +15,7 @@
 
 struct layer {
 	float *ln1, *wq, *wk, *wv, *wo, *ln2, *wgate, *wup, *wdown;	/* [C] [H*D,C] [G*D,C] [G*D,C] [C,H*D] [C] [F,C] [F,C] [C,F] */
+	float *bq, *bk, *bv, *qnorm, *knorm;				/* [H*D] [G*D] [G*D] [D] [D], or NULL */
 };
 
 struct weights {
@@ -37,7 +38,7 @@ struct model {
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
 struct model *model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err *e);
-/* A new model: normal(0, init_range) from `seed` (norms 1), the same on every machine. */
+/* A new model: normal(0, init_range) from `seed` (norms 1, biases 0), the same on every machine. */
 struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);
 void model_free(struct model *m);
 /* model.safetensors in `dir` (no lm_head when tied). 0, or -1. */

@@ -12,6 +12,8 @@ struct layer_acts {
 	float *x;		/* [T,C] what came in */
 	float *rstd1, *h1;	/* [T] [T,C] */
 	float *q, *k, *v;	/* [T,H,D] [T,G,D], rotated */
+	float *q0, *k0;		/* [T,H,D] [T,G,D] before their norm; NULL in families without one */
+	float *qrstd, *krstd;	/* [T,H] [T,G] */
 	float *att, *lse;	/* [T,H,D] [T,H] */
 	float *x2;		/* [T,C] after attention */
 	float *rstd2, *h2;	/* [T] [T,C] */
@@ -24,6 +26,7 @@ struct acts {
 	float *x;			/* [T,C] after the last layer */
 	float *dx, *dh;			/* [T,C] */
 	float *datt, *dq, *dk, *dv;	/* [T,H,D] [T,G,D] */
+	float *dq0, *dk0;		/* [T,H,D] [T,G,D] before the norm */
 	float *dact, *dgate, *dup;	/* [T,F] */
 	float *hx, *hh, *hrstd, *dhx, *dhh;	/* the head's rows: [R,C], [R] */
 	float *logits;			/* [R,V] */
@@ -59,6 +62,12 @@ place_layer(struct layer_acts *l, const struct config *c, size_t T, struct arena
 	l->q = take(p, T * qd);
 	l->k = take(p, T * kd);
 	l->v = take(p, T * kd);
+	if (c->qk_norm) {
+		l->q0 = take(p, T * qd);
+		l->k0 = take(p, T * kd);
+		l->qrstd = take(p, T * c->heads);
+		l->krstd = take(p, T * c->kv_heads);
+	}
 	l->att = take(p, T * qd);
 	l->lse = take(p, T * c->heads);
 	l->x2 = take(p, T * c->hidden);
@@ -81,6 +90,8 @@ place_shared(struct acts *a, const struct config *c, struct arena *p)
 	a->dq = take(p, T * qd);
 	a->dk = take(p, T * kd);
 	a->dv = take(p, T * kd);
+	a->dq0 = c->qk_norm ? take(p, T * qd) : a->dq;
+	a->dk0 = c->qk_norm ? take(p, T * kd) : a->dk;
 	a->dact = take(p, T * c->ffn);
 	a->dgate = take(p, T * c->ffn);
 	a->dup = take(p, T * c->ffn);
@@ -148,6 +159,26 @@ acts_bytes(const struct acts *a)
 
 /* ---- forward ---- */
 
+/* Queries, keys and values, rotated; what their norms come from is kept beside them. */
+static void
+qkv_forward(struct model *m, const struct batch *b, const struct layer *w, struct layer_acts *l)
+{
+	const struct config *c = &m->c;
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+
+	o->linear(mach, w->qnorm ? l->q0 : l->q, l->h1, w->wq, w->bq, T, C, H * D);
+	o->linear(mach, w->knorm ? l->k0 : l->k, l->h1, w->wk, w->bk, T, C, G * D);
+	o->linear(mach, l->v, l->h1, w->wv, w->bv, T, C, G * D);
+	if (w->qnorm) {
+		o->rmsnorm(mach, l->q, l->qrstd, l->q0, w->qnorm, c->eps, T * H, D);
+		o->rmsnorm(mach, l->k, l->krstd, l->k0, w->knorm, c->eps, T * G, D);
+	}
+	o->rope(mach, l->q, b->pos, m->inv_freq, 1, T, H, D);
+	o->rope(mach, l->k, b->pos, m->inv_freq, 1, T, G, D);
+}
+
 static void
 layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
 {
@@ -160,11 +191,7 @@ layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
 	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
 
 	o->rmsnorm(mach, l->h1, l->rstd1, l->x, w->ln1, c->eps, T, C);
-	o->linear(mach, l->q, l->h1, w->wq, NULL, T, C, H * D);
-	o->linear(mach, l->k, l->h1, w->wk, NULL, T, C, G * D);
-	o->linear(mach, l->v, l->h1, w->wv, NULL, T, C, G * D);
-	o->rope(mach, l->q, b->pos, m->inv_freq, 1, T, H, D);
-	o->rope(mach, l->k, b->pos, m->inv_freq, 1, T, G, D);
+	qkv_forward(m, b, w, l);
 	o->attend(mach, l->att, l->lse, l->q, l->k, l->v, b->cu, b->nseq, H, G, D);
 	o->linear(mach, l->x2, l->att, w->wo, NULL, T, H * D, C);
 	o->add(mach, l->x2, l->x, (size_t)T * C);
@@ -243,6 +270,30 @@ mlp_backward(struct model *m, struct acts *a, int T, int i, const struct layer *
 	o->rmsnorm_back(mach, a->dx, g->ln2, a->dh, l->x2, w->ln2, l->rstd2, T, C);
 }
 
+/* From dq, dk, dv to dh. */
+static void
+qkv_backward(struct model *m, struct acts *a, const struct batch *b, int i, const struct layer *g)
+{
+	const struct config *c = &m->c;
+	const struct layer *w = &m->w.layer[i];
+	const struct layer_acts *l = &a->layer[i];
+	const struct ops *o = m->ops;
+	struct mach *mach = m->mach;
+	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+
+	o->rope(mach, a->dq, b->pos, m->inv_freq, -1, T, H, D);
+	o->rope(mach, a->dk, b->pos, m->inv_freq, -1, T, G, D);
+	if (w->qnorm) {
+		memset(a->dq0, 0, (size_t)T * H * D * sizeof(float));
+		memset(a->dk0, 0, (size_t)T * G * D * sizeof(float));
+		o->rmsnorm_back(mach, a->dq0, g->qnorm, a->dq, l->q0, w->qnorm, l->qrstd, T * H, D);
+		o->rmsnorm_back(mach, a->dk0, g->knorm, a->dk, l->k0, w->knorm, l->krstd, T * G, D);
+	}
+	o->linear_back(mach, a->dh, 0, g->wq, g->bq, a->dq0, l->h1, w->wq, T, C, H * D);
+	o->linear_back(mach, a->dh, 1, g->wk, g->bk, a->dk0, l->h1, w->wk, T, C, G * D);
+	o->linear_back(mach, a->dh, 1, g->wv, g->bv, a->dv, l->h1, w->wv, T, C, G * D);
+}
+
 static void
 attention_backward(struct model *m, struct acts *a, const struct batch *b, int i, const struct layer *g)
 {
@@ -254,11 +305,7 @@ attention_backward(struct model *m, struct acts *a, const struct batch *b, int i
 
 	o->linear_back(mach, a->datt, 0, g->wo, NULL, a->dx, l->att, w->wo, T, H * D, C);
 	o->attend_back(mach, a->dq, a->dk, a->dv, a->datt, l->q, l->k, l->v, l->att, l->lse, b->cu, b->nseq, H, G, D);
-	o->rope(mach, a->dq, b->pos, m->inv_freq, -1, T, H, D);
-	o->rope(mach, a->dk, b->pos, m->inv_freq, -1, T, G, D);
-	o->linear_back(mach, a->dh, 0, g->wq, NULL, a->dq, l->h1, w->wq, T, C, H * D);
-	o->linear_back(mach, a->dh, 1, g->wk, NULL, a->dk, l->h1, w->wk, T, C, G * D);
-	o->linear_back(mach, a->dh, 1, g->wv, NULL, a->dv, l->h1, w->wv, T, C, G * D);
+	qkv_backward(m, a, b, i, g);
 	o->rmsnorm_back(mach, a->dx, g->ln1, a->dh, l->x, w->ln1, l->rstd1, T, C);
 }
 
