@@ -12,10 +12,11 @@ static bool force;
 static int
 ask(struct rec *r, struct asks *q)
 {
-	const char *prompt = rec_text(r, "prompt");
+	const char *prompt;
 
 	if (!force && rec_has(r, "ppl"))
 		return DONE;
+	prompt = rec_text(r, "prompt");
 	if (!prompt)
 		return fail(r, BAD_RECORD, "no string \"prompt\"");
 	ask_echo(q, prompt, 0);

@@ -8,7 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "line.h"
+/* What one read brought. */
+struct batch {
+	struct batch *next;
+	struct range range;
+	bool verbatim;	/* a line of the callback's: no end in it means anything */
+};
 
 struct intake {
 	pthread_mutex_t lock;
@@ -17,14 +22,25 @@ struct intake {
 	bool stopped;		/* by the loop */
 	enum intake_state end;	/* INTAKE_WAIT: more may come */
 	struct err err;
-	struct input *first, **last;
-	size_t lines, bytes;	/* in the queue */
-	size_t blank;
+	struct batch *first, **last;
+	size_t bytes;		/* in the queue */
 	uv_async_t *wake;
 	int (*next)(void *arg, char **p, size_t *n, struct err *e);
 	void *arg;
 	size_t max_line;
+	/* The loop's own. */
+	struct batch *now;	/* being split */
+	struct split split;
 };
+
+static void
+batch_free(struct batch *b)
+{
+	if (!b)
+		return;
+	block_drop(b->range.block);
+	free(b);
+}
 
 /* Called with the lock held, which it lets go. */
 static void
@@ -35,85 +51,85 @@ disown(struct intake *in)
 	pthread_mutex_unlock(&in->lock);
 	if (!last)
 		return;
-	for (struct input *i; (i = in->first);) {
-		in->first = i->next;
-		free(i);
+	for (struct batch *b; (b = in->first);) {
+		in->first = b->next;
+		batch_free(b);
 	}
 	pthread_cond_destroy(&in->room);
 	pthread_mutex_destroy(&in->lock);
 	free(in);
 }
 
-static struct input *
-input_new(const char *p, size_t n, size_t at, bool too_long)
-{
-	struct input *i = xmalloc(sizeof *i + n + 1);
-
-	*i = (struct input){ .at = at, .too_long = too_long, .n = n };
-	memcpy(i->text, p, n);
-	i->text[n] = 0;
-	return i;
-}
-
 /* Append; waits while the queue is full. False when the loop wants no more. */
 static bool
-push(struct intake *in, struct input *i, size_t blank)
+push(struct intake *in, struct range r, bool verbatim)
 {
+	struct batch *b = xmalloc(sizeof *b);
 	bool more;
 
+	*b = (struct batch){ .range = r, .verbatim = verbatim };
 	pthread_mutex_lock(&in->lock);
-	while (!in->stopped && in->first && (in->lines >= INTAKE_LINES || in->bytes + i->n > INTAKE_BYTES))
+	while (!in->stopped && in->first && in->bytes + r.n > INTAKE_BYTES)
 		pthread_cond_wait(&in->room, &in->lock);
 	more = !in->stopped;
-	in->blank = blank;
 	if (more) {
 		if (!in->first)
 			uv_async_send(in->wake);
-		*in->last = i;
-		in->last = &i->next;
-		in->lines++;
-		in->bytes += i->n;
-	} else {
-		free(i);
+		*in->last = b;
+		in->last = &b->next;
+		in->bytes += r.n;
 	}
 	pthread_mutex_unlock(&in->lock);
+	if (!more)
+		batch_free(b);
 	return more;
 }
 
 static int
-read_lines(struct intake *in, struct lines *l, struct err *e)
+read_lines(struct intake *in, struct err *e)
 {
-	size_t count = 0, n;
-	int too_long = 0, rc;
-	char *p;
+	struct lines *l = lines_open(STDIN_FILENO, "stdin", in->max_line);
+	struct range r;
+	int rc;
 
-	for (;;) {
-		rc = l ? lines_next(l, &p, &n, &too_long, e) : in->next(in->arg, &p, &n, e);
-		if (rc <= 0)
-			return rc;
-		count++;
-		if (!push(in, input_new(p, n, l ? lines_at(l) : count, too_long), l ? lines_blank(l) : 0))
-			return 0;
+	while ((rc = lines_read(l, &r, e)) > 0)
+		if (!push(in, r, false))
+			break;
+	lines_free(l);
+	return rc;
+}
+
+static int
+call_next(struct intake *in, struct err *e)
+{
+	struct range r = { 0 };
+	char *p;
+	int rc;
+
+	while ((rc = in->next(in->arg, &p, &r.n, e)) > 0) {
+		r.block = block_new(r.n + 1);
+		r.p = r.block->p;
+		memcpy(r.p, p, r.n);
+		r.p[r.n] = '\n';
+		if (!push(in, r, true))
+			break;
 	}
+	return rc;
 }
 
 static void *
 reader(void *arg)
 {
 	struct intake *in = arg;
-	struct lines *l = in->next ? NULL : lines_open(STDIN_FILENO, "stdin", in->max_line);
 	struct err e;
-	int rc = read_lines(in, l, &e);
+	int rc = in->next ? call_next(in, &e) : read_lines(in, &e);
 
 	pthread_mutex_lock(&in->lock);
-	in->blank = l ? lines_blank(l) : 0;
 	in->end = rc < 0 ? INTAKE_ERROR : INTAKE_END;
 	if (rc < 0)
 		in->err = e;
 	if (!in->stopped)
 		uv_async_send(in->wake);
-	if (l)
-		lines_free(l);
 	disown(in);
 	return NULL;
 }
@@ -132,7 +148,7 @@ intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *a
 	in->wake = wake;
 	in->next = next;
 	in->arg = arg;
-	in->max_line = max_line;
+	in->max_line = in->split.max = max_line;
 	/* Signals are the loop's: one that interrupted a read here would be lost. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -143,44 +159,83 @@ intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *a
 	return in;
 }
 
-enum intake_state
-intake_take(struct intake *in, struct input **out, struct err *e)
+/* The next batch, if there is one now. */
+static enum intake_state
+next_batch(struct intake *in, struct err *e)
 {
 	enum intake_state state;
-	struct input *i;
 
+	batch_free(in->now);
 	pthread_mutex_lock(&in->lock);
-	i = in->first;
-	state = i ? INTAKE_LINE : in->end;
-	if (i) {
-		in->first = i->next;
+	in->now = in->first;
+	state = in->now ? INTAKE_LINE : in->end;
+	if (in->now) {
+		in->first = in->now->next;
 		if (!in->first)
 			in->last = &in->first;
-		in->lines--;
-		in->bytes -= i->n;
+		in->bytes -= in->now->range.n;
 		pthread_cond_signal(&in->room);
 	} else if (state == INTAKE_ERROR) {
 		*e = in->err;
 	}
 	pthread_mutex_unlock(&in->lock);
+	return state;
+}
+
+static bool
+take_verbatim(struct intake *in, struct line *out)
+{
+	struct range *r = &in->now->range;
+
+	if (!r->p)
+		return false;
+	*out = (struct line){ .block = r->block, .p = r->p, .n = r->n, .at = ++in->split.at };
+	r->p = NULL;
+	return true;
+}
+
+enum intake_state
+intake_line(struct intake *in, struct line *out, struct err *e)
+{
+	enum intake_state state;
+
+	for (;;) {
+		if (in->now && (in->now->verbatim ? take_verbatim(in, out) : split_next(&in->split, &in->now->range, out)))
+			return INTAKE_LINE;
+		state = next_batch(in, e);
+		if (state != INTAKE_LINE)
+			return state;
+	}
+}
+
+enum intake_state
+intake_take(struct intake *in, struct input **out, struct err *e)
+{
+	struct line line;
+	enum intake_state state = intake_line(in, &line, e);
+	struct input *i;
+
+	*out = NULL;
+	if (state != INTAKE_LINE)
+		return state;
+	i = xmalloc(sizeof *i + line.n + 1);
+	*i = (struct input){ .at = line.at, .too_long = line.too_long, .n = line.n };
+	memcpy(i->text, line.p, line.n);
+	i->text[line.n] = 0;
 	*out = i;
 	return state;
 }
 
 size_t
-intake_blank(struct intake *in)
+intake_blank(const struct intake *in)
 {
-	size_t n;
-
-	pthread_mutex_lock(&in->lock);
-	n = in->blank;
-	pthread_mutex_unlock(&in->lock);
-	return n;
+	return in->split.blank;
 }
 
 void
 intake_stop(struct intake *in)
 {
+	batch_free(in->now);
 	pthread_mutex_lock(&in->lock);
 	in->stopped = true;
 	pthread_cond_signal(&in->room);

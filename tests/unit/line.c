@@ -47,7 +47,7 @@ all(const char *text, size_t n, size_t step, size_t max, size_t *blank)
 	pthread_create(&t, NULL, feeder, &f);
 	l = lines_open(fd[0], "stdin", max);
 	out[0] = '\0';
-	while (lines_next(l, &p, &len, &too_long, &e) == 1)
+	while (lines_next(l, &p, &len, &too_long, &e) == 1 && CHECK(p[len] == '\n'))
 		used += sprintf(out + used, "%zu:%s%.*s|", lines_at(l), too_long ? "!" : "", (int)len, p);
 	if (blank)
 		*blank = lines_blank(l);
@@ -152,6 +152,68 @@ a_line_longer_than_many_reads_is_whole(void)
 	free(text);
 }
 
+/* A reader that is not the splitter: what one read brought is handed on whole, and nothing is written over while it is held. */
+static void
+ranges_are_of_whole_lines_and_stay_while_they_are_held(void)
+{
+	enum { LINES = 40000 };
+	struct range held[200], r;
+	struct split s = { .max = 100 };
+	struct line line;
+	struct lines *l;
+	FILE *f = tmpfile();
+	size_t n = 0, i = 0;
+	struct err e;
+	char want[40];
+
+	for (size_t k = 1; k <= LINES; k++)
+		fprintf(f, "line %zu\r\n", k);
+	fprintf(f, "last");
+	rewind(f);
+	l = lines_open(fileno(f), "big", 100);
+	while (n < 200 && lines_read(l, &r, &e) == 1 && CHECK(r.p[r.n - 1] == '\n' && !r.cut))
+		held[n++] = r;
+	CHECK(n > 3 && n < 200);
+	lines_free(l);
+	for (size_t k = 0; k < n; k++) {
+		r = held[k];
+		while (split_next(&s, &r, &line)) {
+			i++;
+			sprintf(want, i <= LINES ? "line %zu" : "last", i);
+			if (!CHECK_BYTES(line.p, line.n, want, strlen(want)) || !CHECK(line.at == i && line.block == r.block && line.p[line.n] == '\n'))
+				return;
+		}
+		block_drop(held[k].block);
+	}
+	CHECK_INT(i, LINES + 1);
+	fclose(f);
+}
+
+/* Whoever takes lines one by one works in one block: nothing is allocated for a line. */
+static void
+one_after_the_other_lines_stay_in_one_block(void)
+{
+	struct lines *l;
+	FILE *f = tmpfile();
+	char *p, *low = NULL, *high = NULL;
+	int too_long;
+	size_t n;
+	struct err e;
+
+	for (size_t k = 1; k <= 2000; k++)
+		fprintf(f, "%-998zu\n\n", k);
+	rewind(f);
+	l = lines_open(fileno(f), "big", 2000);
+	while (lines_next(l, &p, &n, &too_long, &e) == 1) {
+		low = !low || p < low ? p : low;
+		high = p > high ? p : high;
+	}
+	CHECK_INT(lines_at(l), 4000);
+	CHECK(high - low < 3 * 128 * 1024);
+	lines_free(l);
+	fclose(f);
+}
+
 static void
 a_read_error_names_the_file(void)
 {
@@ -202,6 +264,8 @@ main(void)
 	RUN(any_split_of_the_bytes_gives_the_same_lines);
 	RUN(a_nul_is_an_ordinary_byte);
 	RUN(a_line_longer_than_many_reads_is_whole);
+	RUN(ranges_are_of_whole_lines_and_stay_while_they_are_held);
+	RUN(one_after_the_other_lines_stay_in_one_block);
 	RUN(a_read_error_names_the_file);
 	RUN(a_descriptor_that_was_left_non_blocking_is_waited_for);
 	return t_done();
