@@ -1,5 +1,6 @@
 # make            everything, into build/
 # make check      the tests (SAN=1: under address and undefined-behaviour sanitizers; T=name: only tests whose name holds it)
+# make bench      the speed of the filters beside their peers' (tests/bench/filters.md)
 # make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
 # make nano-check measure them on held-out prompts
@@ -53,6 +54,10 @@ $(NANO:%=$B/%): $B/%: $B/pipelines/nano/%.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(MODEL) $(BASE)
 $B/fault: $(patsubst %.c,$B/%.o,$(wildcard tests/fault/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lssl -lcrypto $(BASE)
+$B/bench-server: $B/tests/bench/server.o $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
+$B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^	# no shared libraries: its own memory counts as the command's least
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
@@ -92,8 +97,11 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-check: all $(UNIT) $(FUZZERS) $B/fault
+BENCH = $B/bench-server $B/bench-timed
+check: all $(UNIT) $(FUZZERS) $B/fault $(BENCH)
 	sh tests/run.sh $B $(T)
+bench: all $(BENCH)
+	sh tests/bench/filters.sh $B tests/bench/filters.md
 demo: all
 	sh pipelines/quickstart.sh --no-install
 nano: all
@@ -110,6 +118,6 @@ lint:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all check demo nano nano-check fuzz fuzzers lint clean
+.PHONY: all check bench demo nano nano-check fuzz fuzzers lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,94 @@
+# bench.bats - what `make bench` is made of: the server, the clock and the table; no figure is judged
+load lib
+
+# serve - $U is the address of a fast server
+serve() {
+	bench-server >url 3>&- &
+	disown
+	wait_until 20 test -s url
+	U=$(cat url)
+}
+
+@test "the server answers sa-judge and sa-regen, and counts" {
+	serve
+	given '{"prompt":"a"}' '{"prompt":"b"}' '{"prompt":"c"}'
+	run_filter sa-regen -m x -j 2 -e "$U/answer/0/v1"
+	expect_status 0
+	assert_equal "$(jq -r '.responses[0].text' output | sort -u | head -c 30)" "The answer is given in some mo"
+	cp output input
+	run_filter sa-judge -m x -w both -e "$U/one/0/v1"
+	expect_status 0
+	assert_equal "$(jq -c '[.responses[0].safety, .prompt_safety]' output | sort -u)" "[0.9,0.9]"
+	assert_equal "$(bench-server "$U/reset" | jq '.requests, .connections > 1, .first_reply > 0' | xargs)" "9 true true"
+	assert_equal "$(bench-server "$U/stats" | jq -c '[.requests, .first_reply]')" "[0,0]"
+}
+
+@test "the server reads a request that comes in pieces" {
+	serve
+	jq -nc '{prompt: ("long " * 500000)}' >input
+	run_filter sa-judge -w prompt -m x -e "$U/one/0/v1"
+	expect_status 0
+	assert_equal "$(bench-server "$U/last" | jq -r '.messages[1].content | length')" 2500012
+}
+
+@test "the server waits as long as it is told, for all requests at once" {
+	serve
+	jq -nc 'range(100) | {prompt: "p\(.)"}' >input
+	bench-timed -p took sa-judge -w prompt -m x -j 100 -e "$U/one/300/v1" <input
+	assert_equal "$(jq '.wall >= 0.3 and .wall < 15, .lines, .status' took | xargs)" "true 100 0"
+	first=$(bench-server "$U/stats" | jq .first_reply)
+	assert_equal "$(jq --argjson first "$first" '.first >= $first and $first >= .start + 3e8' took)" true
+}
+
+@test "bench-timed says what a command took" {
+	run bench-timed -p took sh -c 'echo a; echo b; i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; exit 3'
+	assert_failure 3
+	run bench-timed took sh -c 'kill -9 $$'
+	assert_failure 137
+	assert_equal "$(jq -c '[.status, .lines, .wall > 0, .rss > 0]' took | xargs)" "[3,2,true,true] [137,0,true,true]"
+	assert_equal "$(head -n 1 took | jq '.cpu > 0 and .cpu <= .wall * 1.5 and .first > .start')" true
+}
+
+@test "a quick run makes a table" {
+	run env QUICK=1 TMPDIR="$PWD" sh "$ROOT/tests/bench/filters.sh" "$BUILD" "$PWD/table.md"
+	assert_success
+	assert_equal "$(grep -c '^| 64 | at once | sa-\(judge\|regen\) |.*| 200 | 0 | [0-9.]* |$' table.md)" 2
+	assert_equal "$(grep -c '^| \(sa-judge\|sa-regen\|jq -c \.\|cat \\| cat\) | [0-9]' table.md)" 4
+	command -v wrk >/dev/null || assert_output --partial "wrk: not installed, left out"
+	assert_equal "$(echo sa-bench.*)" 'sa-bench.*'	# nothing is left
+}
+
+# row TEXT - the cells of the table's row that begins with it, after the first two
+row() { grep -F "| $1" table.md | sed 's/\\|/or/g' | cut -d'|' -f4-6 | tr '|' ' ' | xargs; }
+
+@test "the table: medians of the repeats, and whether a target is met" {
+	requests() { jq -nc --arg client "$1" "{kind: \"requests\", ms: 0, c: 64, n: 9, load: 1, errors: 0, client: \$client} + $2"; }
+	{
+		for cpu in 7 100 8; do requests wrk "{cpu: $cpu, rate: 90000, rss: 4096}"; done
+		for cpu in 16 24 20; do requests sa-judge "{cpu: $cpu, rate: 36000, rss: 12288, first: 2, begin: 3}"; done
+		for cpu in 26 24 25; do requests sa-regen "{cpu: $cpu, rate: 20000, rss: 17000, first: 12, begin: 3}"; done
+		requests aiohttp '{cpu: 72, rate: 10000, rss: 9}'
+		requests openai '{cpu: 1600, rate: 900, rss: 9}'
+		requests openai-aiohttp '{cpu: 880, rate: 900, rss: 9}'
+		requests sa-judge '{ms: 50, c: 256, cpu: 30, rate: 4915.2, rss: 20000, first: 2, begin: 3}'
+		for mb in 100 300 200; do echo '{"kind":"pass","client":"sa-judge","mb":'$mb',"rss":9}'; done
+		echo '{"kind":"pass","client":"jq","mb":40,"rss":9}'
+		echo '{"kind":"pass","client":"cat","mb":1000,"rss":9}'
+	} >results
+	echo orjson >missing
+	set -- --rawfile versions /dev/null --rawfile missing missing
+	for name in begun ended core repeats secs quick date kernel cpu cores memory system; do set -- "$@" --arg $name 1; done
+	jq -rs "$@" -f "$ROOT/tests/bench/table.jq" results >table.md
+	assert_equal "$(row "CPU a request, times wrk")" "2.5 3.13 no"
+	assert_equal "$(row "CPU a request, part of aiohttp")" "0.28 0.35 no"
+	assert_equal "$(row "AsyncOpenAI's best")" "44 35.2 no"
+	assert_equal "$(row "requests/s, times aiohttp")" "3.6 2 no"
+	assert_equal "$(row "requests/s at 256")" "96% - yes"
+	assert_equal "$(row "finished records, MB/s, times jq")" "5 - no"
+	assert_equal "$(row "finished records, MB/s, times orjson")" "- - not measured"
+	assert_equal "$(row "finished records, MB/s, part of cat")" "20% - yes"
+	assert_equal "$(row "most memory")" "12 MiB 16.6 MiB no"
+	assert_equal "$(row "latest first")" "2 ms 12 ms no"
+	assert grep -qF -- "- Left out, as not installed: orjson." table.md
+	assert grep -qF "| 64 | at once | sa-judge | 36,000 (36,000 .. 36,000) | 20 (16 .. 24) | 12 | 5 (2) | 9 | 0 | 1 |" table.md
+}
