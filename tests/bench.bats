@@ -89,6 +89,9 @@ row() { grep -F "| $1" table.md | sed 's/\\|/or/g' | cut -d'|' -f4-6 | tr '|' ' 
 	assert_equal "$(row "finished records, MB/s, part of cat")" "20% - yes"
 	assert_equal "$(row "most memory")" "12 MiB 16.6 MiB no"
 	assert_equal "$(row "latest first")" "2 ms 12 ms no"
+	assert grep -qF "| sa-judge | 200 (100 .. 300) | 20% |" table.md
+	grep -v '"cat"' results | jq -rs "$@" -f "$ROOT/tests/bench/table.jq" >without.md
+	assert grep -qF "| sa-judge | 200 (100 .. 300) | - |" without.md
 	assert grep -qF -- "- Left out, as not installed: orjson." table.md
 	assert grep -qF "| 64 | at once | sa-judge | 36,000 (36,000 .. 36,000) | 20 (16 .. 24) | 12 | 5 (2) | 9 | 0 | 1 |" table.md
 }

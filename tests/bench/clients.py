@@ -1,6 +1,6 @@
 """The peers of the filters: Python clients of an OpenAI-compatible server, each as short as its users would write it.
 
-    clients.py have CLIENT                  status 0 when what CLIENT needs is installed; prints the versions
+    clients.py have CLIENT                  status 0 when what CLIENT needs is installed; prints the version
     clients.py ask CLIENT BODY N C URL      N requests, C in flight, with the messages of the request in the file BODY; one line of JSON
     clients.py pass json|orjson             records from standard input to standard output, parsed and written again
 
@@ -151,7 +151,8 @@ def through(loads, dumps):
 def main(what, client, *args):
     if what == "have":
         try:
-            print(", ".join(f"{name} {metadata.version(name)}" for name in NEEDS[client]))
+            versions = [f"{name} {metadata.version(name)}" for name in NEEDS[client]]
+            print(versions[0] if versions else "python " + sys.version.split()[0])
         except metadata.PackageNotFoundError:
             sys.exit(1)
     elif what == "ask":

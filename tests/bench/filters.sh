@@ -2,7 +2,8 @@
 # filters.sh BUILD OUT.md - how fast the filters are beside their peers, as a table in OUT.md (`make bench`)
 #
 # All measurements of a table are of one run, the repeats of the clients interleaved; a peer that is not installed is left out, and the table
-# says so. tests/bench/setup.sh installs the Python ones. About 15 minutes; the machine should be quiet.
+# says so. tests/bench/setup.sh installs the Python ones. About 15 minutes; the machine should be quiet. Each single measurement is left in
+# BUILD/bench-results.ndjson.
 #
 #     BENCH_PYTHON="P1 P2"   Python interpreters to look for the peers in (default: those that setup.sh made, then python3)
 #     BENCH_ONLY=REGEX       only the clients and tools whose name matches (default: all)
@@ -17,7 +18,7 @@ cd "$(dirname "$0")"
 case $out in /*) ;; *) out=$OLDPWD/$out ;; esac
 repeats=${REPEATS:-3} secs=${SECS:-3} only=${BENCH_ONLY:-.} quick=${QUICK:-}
 core=${CORE:-$(($(nproc) - 1))}
-pythons=${BENCH_PYTHON:-"$(echo "$build"/bench-venv*/bin/python) python3"}
+pythons=${BENCH_PYTHON:-"$(echo "$build"/bench-venv-*/bin/python) python3"}
 ! [ "$quick" ] || repeats=1 pythons=
 
 PATH=$build:$PATH
@@ -43,15 +44,11 @@ left_out() {
 	echo "$1" >>"$t/missing"
 }
 
-# python_of CLIENT - the first interpreter that has what it needs
+# python_of CLIENT - the interpreter with the newest of what it needs; the first of several
 python_of() {
 	for p in $pythons; do
-		if "$p" clients.py have "$1" >/dev/null 2>&1; then
-			echo "$p"
-			return
-		fi
-	done
-	return 1
+		! version=$("$p" clients.py have "$1" 2>/dev/null) || echo "$version $p"
+	done | sort -s -V -r -k 2,2 | sed -n '1s/.* //p' | grep .
 }
 
 # have NAME - sets $python for a Python client; says what is missing, once
@@ -77,8 +74,7 @@ versions() {
 	jq --version
 	{ mlr --version 2>/dev/null || true; } | head -n 1
 	for client in aiohttp openai litellm distilabel curator orjson; do
-		[ -z "$quick" ] && wanted "$client" && python=$(python_of "$client") || continue
-		"$python" clients.py have "$client" | sed "s/^/$client: /; s/^\\([a-z]*\\): \\1 /\\1 /"
+		[ -n "$quick" ] || ! wanted "$client" || ! python=$(python_of "$client") || "$python" clients.py have "$client"
 	done
 	for p in $pythons; do "$p" --version 2>/dev/null; done | sort -u
 }
@@ -241,6 +237,7 @@ pass() {
 # ---- the whole ----
 
 begun=$(load)
+case $begun in 0.[0-4]*) ;; *) [ "$quick" ] || say "warning: the machine is not quiet (load $begun)" ;; esac
 prepare
 if [ "$quick" ]; then
 	cells='0:1 0:64' requests sa-judge sa-regen
@@ -251,6 +248,7 @@ else
 fi
 pass
 versions >"$t/versions"
+[ "$quick" ] || cp "$t/results" "$build/bench-results.ndjson"
 jq -rs --rawfile versions "$t/versions" --rawfile missing "$t/missing" --arg begun "$begun" --arg ended "$(load)" --arg core "$core" \
 	--arg repeats "$repeats" --arg secs "$secs" --arg quick "$quick" --arg date "$(date -u '+%Y-%m-%d %H:%M UTC')" --arg kernel "$(uname -sr)" \
 	--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" --arg cores "$(nproc)" \

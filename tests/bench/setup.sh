@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh [DIR] - install the Python peers of `make bench` from PyPI, into virtual environments DIR/bench-venv* (default: build, where
+# setup.sh [DIR] - install the Python peers of `make bench` from PyPI, into virtual environments DIR/bench-venv-* (default: build, where
 # filters.sh looks for them). One for each that has demands of its own on the others' versions. About 2 GB.
 set -eu
 dir=${1:-$(dirname "$0")/../../build}
@@ -7,13 +7,13 @@ mkdir -p "$dir"
 
 # venv NAME PACKAGE...
 venv() {
-	venv=$dir/bench-venv$1
+	venv=$dir/bench-venv-$1
 	shift
 	[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-	"$venv/bin/pip" install -q --disable-pip-version-check -U "$@" || echo "setup.sh: not installed: $*" >&2
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check -U "$@" || echo "setup.sh: not installed: $*" >&2
 }
 
-venv '' 'openai[aiohttp]' orjson
-venv -litellm litellm
-venv -distilabel 'distilabel[openai]' requests pillow beautifulsoup4
-venv -curator bespokelabs-curator
+venv client 'openai[aiohttp]' orjson
+venv litellm litellm
+venv distilabel 'distilabel[openai]' requests pillow beautifulsoup4
+venv curator bespokelabs-curator

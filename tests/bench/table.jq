@@ -25,14 +25,16 @@ def get(rows; f): rows | map(f) | if length == 0 then null else median end;
 def cpu($client): get(of($client; 0; 64); .cpu);
 def rate($client): get(of($client; 0; 64); .rate);
 def mb($client): get($all | map(select(.kind == "pass" and .client == $client)); .mb);
-def ideal($client): get(of($client; 50; 256); .rate) | if . then . / 5120 * 100 else null end;
-def best: [cpu("openai"), cpu("openai-aiohttp")] | map(select(.)) | min;
 def over($a; $b): if $a and $b then $a / $b else null end;
+def percent: if . then . * 100 else null end;
+def with_unit($unit): if . then figure + $unit else "-" end;
+def ideal($client): over(get(of($client; 50; 256); .rate); 5120) | percent;
+def best: [cpu("openai"), cpu("openai-aiohttp")] | map(select(.)) | min;
 
 # A target: what, the two filters' figures, the bound as text, and whether a figure meets it.
 def target($what; $bound; $unit; figures; meets):
 	(figures) as $f
-	| [$what, $bound, ($f | map(if . then figure + $unit else "-" end) | .[]),
+	| [$what, $bound, ($f | map(with_unit($unit)) | .[]),
 	   (if ($f | map(select(.)) | length) == 0 then "not measured" elif ($f | map(select(.)) | all(meets)) then "yes" else "no" end)] | row;
 def both(f): [("sa-judge", "sa-regen") | f];
 def resident($client): $all | map(select(.kind == "requests" and .client == $client and .c == 64) | .rss / 1024) | max;
@@ -55,7 +57,7 @@ target("requests/s, times aiohttp's"; "at least 3"; ""; both(over(rate(.); rate(
 target("requests/s at 256 in flight, replies after 50 ms, of the ideal 5,120 (wrk: \(ideal("wrk") | figure)%)"; "at least 95%"; "%"; both(ideal(.)); . >= 95),
 target("finished records, MB/s, times jq -c .'s"; "at least 6"; ""; both(over(mb(.); mb("jq"))); . >= 6),
 target("finished records, MB/s, times orjson loads+dumps'"; "at least 1"; ""; both(over(mb(.); mb("orjson"))); . >= 1),
-target("finished records, MB/s, part of cat \\| cat's (aim)"; "at least 15%"; "%"; both(over(mb(.); mb("cat")) | if . then . * 100 else null end); . >= 15),
+target("finished records, MB/s, part of cat \\| cat's (aim)"; "at least 15%"; "%"; both(over(mb(.); mb("cat")) | percent); . >= 15),
 target("most memory resident at 64 in flight"; "at most 16 MiB"; " MiB"; both(resident(.)); . <= 16),
 target("latest first output after the first reply"; "at most 10 ms"; " ms"; both(first(.)); . <= 10), "",
 
@@ -74,4 +76,4 @@ target("latest first output after the first reply"; "at most 10 ms"; " ms"; both
 "Records that need no request, through each tool and a `cat` behind it, all on core \($core) (`taskset -c \($core) sh -c 'TOOL | cat >/dev/null' <records`).", "",
 (["tool", "MB/s", "part of cat \\| cat", "RSS MiB"] | heads),
 ($all | map(select(.kind == "pass")) | group_by(.client) | sort_by(-(map(.mb) | median))[]
-	| [(.[0].client | title), (map(.mb) | range), (over((map(.mb) | median); mb("cat")) * 100 | figure + "%"), (map(.rss) | max | mib)] | row)
+	| [(.[0].client | title), (map(.mb) | range), (over((map(.mb) | median); mb("cat")) | percent | with_unit("%")), (map(.rss) | max | mib)] | row)
