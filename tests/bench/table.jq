@@ -31,11 +31,11 @@ def with_unit($unit): if . then figure + $unit else "-" end;
 def ideal($client): over(get(of($client; 50; 256); .rate); 5120) | percent;
 def best: [cpu("openai"), cpu("openai-aiohttp")] | map(select(.)) | min;
 
-# A target: what, the two filters' figures, the bound as text, and whether a figure meets it.
+# A target: what, the bound as text, the two filters' figures, and whether a figure meets it; both have to.
 def target($what; $bound; $unit; figures; meets):
 	(figures) as $f
 	| [$what, $bound, ($f | map(with_unit($unit)) | .[]),
-	   (if ($f | map(select(.)) | length) == 0 then "not measured" elif ($f | map(select(.)) | all(meets)) then "yes" else "no" end)] | row;
+	   (if $f | any(. == null) then "not measured" elif $f | all(meets) then "yes" else "no" end)] | row;
 def both(f): [("sa-judge", "sa-regen") | f];
 def resident($client): $all | map(select(.kind == "requests" and .client == $client and .c == 64) | .rss / 1024) | max;
 def first($client): $all | map(select(.kind == "requests" and .client == $client and .c == 64) | .first) | max;
