@@ -2,13 +2,20 @@
  *
  * A process reserves its next request, holds it until it is due, sends it, reserves the next: never more than one ahead. So a killed process
  * wastes at most one request of the budget, and there is nothing to clean up: no lock is held, the state is a few 64-bit words changed by compare-and-swap.
+ * In any minute at most 1.01 of the limit goes out, and one request, and those that were sent later than they were due (one a process at most); with
+ * enough work at least 0.98 of it. gcra.h has the algorithm. Of tokens, "one request" is all its tokens: one of 5% of the limit may exceed it by 5%.
+ * Processes that give different limits each move the shared time on by their own interval.
  *
  *     b = bucket_open(NULL, id, n, rpm, tpm, &e);
  *     bucket_take(b, tokens);                                wherever a request is ready and nothing is held
- *     while (bucket_due(b) > bucket_now()) wait;             ask again at least every BUCKET_POLL_MS: others give back, or pause
+ *     while (bucket_due(b) > bucket_now()) wait;             ask again after each settlement, and at least every BUCKET_POLL_MS: others give back, or pause
  *     send; bucket_sent(b);                                  from here on it is no longer held; or bucket_give(b): it will not be sent after all
- *     bucket_settle(b, tokens, used);                        when the reply is there
- */
+ *     bucket_settle(b, tokens, used);                        when the reply is there; 0 where it was refused, not at all where the usage is unknown
+ *
+ * The file is the user's alone (0600, one name, no link) or is refused. Its contents are trusted no further than GCRA_AHEAD: a damaged one, or a usage that
+ * cannot be true, stops nobody for more than ten minutes (or 64 of its own requests, where they take longer). One that is cut short is
+ * made whole at the next use; when that happens in the midst of one, a SIGBUS handler (installed by the first bucket_open(), which
+ * passes on what is not ours) gives that use a page of its own. One that is removed is shared on by those that have it open. */
 #ifndef SA_BUCKET_H
 #define SA_BUCKET_H
 
