@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,8 @@ prog_init(const char *argv0)
 	const char *slash;
 
 	hold_standard_descriptors();
+	/* A tree that lacks what there was no memory for looks like any other, and would be written as if it were whole. */
+	json_set_alloc_funcs(xmalloc, free);
 	if (!argv0 || !*argv0)
 		return;
 	slash = strrchr(argv0, '/');

@@ -29,7 +29,7 @@ struct err {
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The name that diagnostics carry: the last component of argv[0]. prog_init() sets it, first thing in main(), before any file is opened:
- * it also sees to it that none gets the number of a standard descriptor that is closed. */
+ * it also sees to it that none gets the number of a standard descriptor that is closed, and that jansson allocates by xmalloc(). */
 extern const char *progname;
 void prog_init(const char *argv0);
 
