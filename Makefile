@@ -5,6 +5,7 @@
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
 # make nano-check measure them on held-out prompts
 # make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
+# make torture    each filter again and again with another allocation or file call failing (MOST=1500 runs a filter and way at most)
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
 SAN =
@@ -58,6 +59,11 @@ $B/bench-server: $B/tests/bench/server.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^	# no shared libraries: its own memory counts as the command's least
+$B/torture: $B/tests/torture/torture.o $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$B/fail.so: tests/torture/fail.c tests/torture/torture.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARN) -O2 -g -D_GNU_SOURCE -fno-builtin -fPIC -shared -o $@ $<
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
@@ -98,7 +104,7 @@ $B/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 BENCH = $B/bench-server $B/bench-timed
-check: all $(UNIT) $(FUZZERS) $B/fault $(BENCH)
+check: all $(UNIT) $(FUZZERS) $B/fault $B/torture $B/fail.so $(BENCH)
 	sh tests/run.sh $B $(T)
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
@@ -108,6 +114,8 @@ nano: all
 	sh pipelines/nano/train.sh
 nano-check: all
 	sh pipelines/nano/check.sh
+torture: all $B/fault $B/torture $B/fail.so
+	sh tests/torture/run.sh $B $(MOST)
 fuzz:
 	@command -v clang >/dev/null || { echo "fuzz: there is no clang (Debian: clang, libclang-rt-14-dev)" >&2; exit 2; }
 	$(MAKE) -s B=build-fuzz CC=clang FUZZ_MAIN= LDFLAGS=-fsanitize=fuzzer fuzzers \
@@ -118,6 +126,6 @@ lint:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all check bench demo nano nano-check fuzz fuzzers lint clean
+.PHONY: all check bench demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)
