@@ -56,6 +56,40 @@ import() { sh "$ROOT/pipelines/import.sh" "$@"; }
 	expect_output '{"prompt" : "p", "n":1.50}' 'no record' '{"prompt":"q"}' '{"prompt":"r"}'
 }
 
+# A file of each shape, and what comes of it when one of its values is another, or missing.
+odd_files() {
+	jq -c '. as $d | paths as $p | ($d | setpath($p; null, 1, "", [], {})), ($d | delpaths([$p]))' <<-'END' | sort -u
+	{"Insult":[{"prompt":"p","response":"r","type":"Insult"}]}
+	{"id_":7,"prompt":"q","domain_en":"law"}
+	{"meta_info":{"question":"q","neg_resp":"n","domain_en":"law"},"prompt":"c","label":"l"}
+	{"prompt":"p","pos_resp":"g","neg_resp":"b","pos_type":"x","neg_type":"y"}
+	[{"id":0,"category":"O","question":"q?","options":["yes","no"]}]
+	[{"instruction":"i","input":"x","output":"o"}]
+	[{"prompt":"r"}]
+	{"prompt":"r","x":1}
+	END
+}
+
+@test "import: a file with an odd value gives records or is refused by name" {
+	local n=0
+
+	odd_files >odd
+	while read -r doc; do
+		n=$((n + 1))
+		[ $((n % 4)) = 0 ] || continue	# all of them take half a minute
+		echo "$doc" >in.json
+		status=0
+		import in.json >output 2>stderr || status=$?
+		jq -se 'all(type == "object" and has("prompt"))' output >/dev/null || fail "$doc gave $(cat output)"
+		case $status in
+		0) [ ! -s stderr ] || fail "$doc: status 0, and $(cat stderr)" ;;
+		2) grep -q '^import.sh: in.json: ' stderr || fail "$doc: $(cat stderr)" ;;
+		*) fail "$doc: exit status $status" ;;
+		esac
+	done <odd
+	[ "$n" -gt 150 ]
+}
+
 @test "import: an unknown shape, broken JSON and a missing file are refused by name" {
 	echo '{"a": 1}' >a.json
 	run import a.json
