@@ -211,6 +211,10 @@ finish(struct http_req *r, int code)
 	struct http *h = r->http;
 
 	multi_remove(h->multi, r->easy);
+	if (code == CURLE_OK && !r->head.ended) {	/* libcurl takes that for a reply */
+		r->refusal = CURLE_PARTIAL_FILE;
+		r->refused = "the connection was closed within the reply's header";
+	}
 	r->result.curl = r->refused ? r->refusal : code;
 	r->state = FINISHED;
 	TAILQ_REMOVE(&h->running, r, link);

@@ -17,14 +17,16 @@ struct sock {
 	curl_socket_t fd;
 	int armed;		/* UV_ events that libuv watches for */
 	bool wanted;		/* curl waits for one of them */
-	bool ours;		/* opened by on_open: it lives until on_close. Else (the resolver's wake-up) until curl's CURL_POLL_REMOVE */
+	bool kept;		/* until on_close; else until CURL_POLL_REMOVE */
+	bool http2;
 };
 
 struct multi {
 	uv_loop_t *loop;
 	CURLM *curl;
 	uv_timer_t timer;
-	uv_idle_t idle;		/* something is to be done in the very next turn of the loop */
+	uv_check_t check;	/* something is to be done as soon as the loop has polled */
+	uv_idle_t idle;		/* active beside it: the loop polls without waiting */
 	bool due;		/* curl asked to be called at once */
 	int open;		/* handles of ours not yet closed */
 	struct sock **socks;	/* by descriptor */
@@ -47,15 +49,30 @@ act(struct multi *m, curl_socket_t fd, int events)
 static void
 on_idle(uv_idle_t *idle)
 {
-	struct multi *m = idle->data;
+	(void)idle;
+}
+
+static void
+on_check(uv_check_t *check)
+{
+	struct multi *m = check->data;
 	bool due = m->due;
 
-	uv_idle_stop(idle);
+	uv_check_stop(check);
+	uv_idle_stop(&m->idle);
 	m->due = false;
 	if (due)
 		act(m, CURL_SOCKET_TIMEOUT, 0);
 	else
 		m->after(m->arg);
+}
+
+/* After the poll, so that what has happened to idle connections is known before one is used again (on_poll). */
+void
+multi_kick(struct multi *m)
+{
+	uv_check_start(&m->check, on_check);
+	uv_idle_start(&m->idle, on_idle);
 }
 
 static void
@@ -64,7 +81,7 @@ on_timer(uv_timer_t *timer)
 	act(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* A wish for 0 ms goes through an idle handle: through a timer it would cost a millisecond for every request. */
+/* A wish for 0 ms does not go through the timer: that would cost a millisecond for every request. */
 static int
 on_timer_wish(CURLM *curl, long ms, void *arg)
 {
@@ -74,16 +91,10 @@ on_timer_wish(CURLM *curl, long ms, void *arg)
 	uv_timer_stop(&m->timer);
 	m->due = ms == 0;
 	if (ms == 0)
-		uv_idle_start(&m->idle, on_idle);
+		multi_kick(m);
 	else if (ms > 0)
 		uv_timer_start(&m->timer, on_timer, (uint64_t)ms, 0);
 	return 0;
-}
-
-void
-multi_kick(struct multi *m)
-{
-	uv_idle_start(&m->idle, on_idle);
 }
 
 /* ---- descriptors ---- */
@@ -95,13 +106,12 @@ sock_of(struct multi *m, curl_socket_t fd)
 }
 
 static struct sock *
-sock_new(struct multi *m, curl_socket_t fd, bool ours)
+sock_new(struct multi *m, curl_socket_t fd)
 {
 	struct sock *s = xcalloc(1, sizeof *s);
 
 	s->multi = m;
 	s->fd = fd;
-	s->ours = ours;
 	if (uv_poll_init(m->loop, &s->poll, fd) < 0) {
 		free(s);
 		return NULL;
@@ -134,25 +144,36 @@ sock_free(struct sock *s)
 	uv_close((uv_handle_t *)&s->poll, on_sock_closed);
 }
 
+/* An idle connection has something to read: its end, or bytes that belong to no request and would be taken for the next one's reply. libcurl
+ * looks for the former only, so both are made the former. An HTTP/2 connection has a life of its own. */
+static void
+on_unwanted(struct sock *s)
+{
+	uv_poll_stop(&s->poll);
+	s->armed = 0;
+	if (!s->http2)
+		shutdown(s->fd, SHUT_RDWR);
+}
+
 static void
 on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct sock *s = poll->data;
 	int what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
 
-	if (!s->wanted || status < 0) {	/* libuv has stopped it itself after an error */
-		uv_poll_stop(poll);
-		s->armed = 0;
+	if (!s->wanted) {
+		on_unwanted(s);
+		return;
 	}
-	if (s->wanted)
-		act(s->multi, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
+	if (status < 0)	/* libuv has stopped it */
+		s->armed = 0;
+	act(s->multi, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
 }
 
 static int
 sock_arm(struct sock *s, int events)
 {
-	if (!s->wanted)
-		uv_ref((uv_handle_t *)&s->poll);
+	uv_ref((uv_handle_t *)&s->poll);
 	s->wanted = true;
 	if (s->armed == events)
 		return 0;
@@ -160,45 +181,43 @@ sock_arm(struct sock *s, int events)
 	return uv_poll_start(&s->poll, events, on_poll) < 0 ? -1 : 0;
 }
 
+/* Only of an established connection does libcurl tell when it closes it: not of one that is still being made, nor of the resolver's. */
+static bool
+established(CURL *easy, curl_socket_t fd)
+{
+	curl_socket_t active = CURL_SOCKET_BAD;
+
+	curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &active);
+	return active == fd;
+}
+
 static int
 on_wish(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
 	struct multi *m = arg;
 	struct sock *s = sock_of(m, fd);
+	long version = 0;
 
-	(void)easy;
 	(void)unused;
 	if (what != CURL_POLL_REMOVE) {
 		if (!s)
-			s = sock_new(m, fd, false);
+			s = sock_new(m, fd);
 		return s ? sock_arm(s, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0)) : -1;
 	}
-	if (s && s->ours) {
+	if (!s)
+		return 0;
+	if (!s->kept && established(easy, fd)) {
+		curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+		s->http2 = version >= CURL_HTTP_VERSION_2_0;
+		s->kept = true;
+	}
+	if (!s->kept) {
+		sock_free(s);
+	} else {
 		s->wanted = false;
 		uv_unref((uv_handle_t *)&s->poll);
-	} else if (s) {
-		sock_free(s);
 	}
 	return 0;
-}
-
-static curl_socket_t
-on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
-{
-	struct multi *m = arg;
-	curl_socket_t fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-	struct sock *s;
-
-	(void)purpose;
-	if (fd < 0)
-		return CURL_SOCKET_BAD;
-	s = sock_new(m, fd, true);
-	if (!s) {
-		close(fd);
-		return CURL_SOCKET_BAD;
-	}
-	uv_unref((uv_handle_t *)&s->poll);
-	return fd;
 }
 
 static int
@@ -217,8 +236,6 @@ on_close(void *arg, curl_socket_t fd)
 void
 multi_prepare(struct multi *m, CURL *easy)
 {
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, m);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, m);
 }
@@ -261,9 +278,10 @@ multi_new(uv_loop_t *loop, int max_connections, void (*after)(void *arg), void *
 	m->after = after;
 	m->arg = arg;
 	uv_timer_init(loop, &m->timer);
+	uv_check_init(loop, &m->check);
 	uv_idle_init(loop, &m->idle);
-	m->timer.data = m->idle.data = m;
-	m->open = 2;
+	m->timer.data = m->check.data = m->idle.data = m;
+	m->open = 3;
 	curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, (long)max_connections);
 	curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_wish);
 	curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
@@ -287,5 +305,6 @@ multi_free(struct multi *m)
 	curl_multi_cleanup(m->curl);	/* closes the connections: on_close */
 	free(m->socks);
 	uv_close((uv_handle_t *)&m->timer, on_closed);
+	uv_close((uv_handle_t *)&m->check, on_closed);
 	uv_close((uv_handle_t *)&m->idle, on_closed);
 }

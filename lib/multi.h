@@ -3,10 +3,10 @@
  * curl says which descriptors and which timer it wants; libuv says what happened; after every action `after` is called, where the owner
  * drains finished transfers (also when curl says that none is running). `after` is never entered from a curl callback.
  *
- * A connection's watcher lives as long as its descriptor, from curl's opening to curl's closing of it. curl takes its wish back at the end of
+ * A connection's watcher lives as long as the connection. curl takes its wish back at the end of
  * each transfer and makes it again at the start of the next: obeying it to the letter would be six epoll_ctl() a request, most of what a
- * request costs the kernel. An idle connection's watcher stays armed, does not keep the loop alive, and is stopped by the first
- * event that nobody wanted (the server's close). */
+ * request costs the kernel. An idle connection's watcher stays armed, does not keep the loop alive, and ends the
+ * connection when anything comes that nobody asked for. */
 #ifndef SA_MULTI_H
 #define SA_MULTI_H
 
