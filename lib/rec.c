@@ -514,7 +514,7 @@ rec_write(struct rec *r, struct buf *out)
 	if (!r->edits && !r->dropped) {
 		rc |= buf_add(out, r->line, r->n);
 	} else {
-		rc |= buf_add(out, r->line, r->open + 1);
+		rc |= buf_add(out, r->line, r->members ? r->open + 1 : r->close);	/* the white space in an empty object stays too */
 		rc |= write_members(r, out);
 		rc |= buf_add(out, r->line + r->close, r->n - r->close);
 	}
