@@ -18,7 +18,7 @@ OPT = $(if $(SAN),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=a
 CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
 CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report
 NET = -lcurl -luv
-BASE = -ljansson -lxxhash -lpthread -lm
+BASE = -ljansson -lxxhash -llmdb -lpthread -lm
 MODEL = -lpcre2-8 -lutf8proc
 
 FILTERS = sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick

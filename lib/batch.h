@@ -42,7 +42,7 @@ int batch_out_add(struct batch_out *b, const char *id, const char *path, const c
 /* Writes the rest and closes: a full disk shows here at the latest. Frees in every case. *lines (may be NULL): how many were written. 0 or -1. */
 int batch_out_close(struct batch_out *b, long long *lines, struct err *e);
 
-/* A file of results, indexed by id: the index is in memory (about 40 bytes an entry), the lines stay in the file. */
+/* A file of results, indexed by id: the index is in memory (24 bytes a line, twice that while it grows), the lines stay in the file. */
 struct batch_in;
 
 /* Reads the file through. A broken line is an error that names file and line. Of several results of one id a success (200, no error) wins,
