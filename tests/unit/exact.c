@@ -158,10 +158,13 @@ check(const char *text, size_t n, int edit)
 static const char *const blank[] = { "", "", "", "", " ", "\t", "  ", "\r", "\n" };
 static const char *const key[] = { "a", "b", "\\u0061", "prompt", "", "\xe4\xbd\xa0\xe5\xa5\xbd", "a\\\"b", "\\ud83d\\ude00", "k\\u0000", "id" };
 static const char *const atom[] = {
-	"0", "-0", "1", "-1.50", "1E+2", "1e400", "-1e-400", "0.1e1", "12345678901234567890123", "9007199254740993", "true", "false", "null", "\"\"", "[]", "{}", "[ ]",
-	"\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\x7f\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"",
+	"0", "-0", "1", "-1.50", "1E+2", "1e400", "-1e-400", "0.1e1", "12345678901234567890123", "9007199254740993",
+	"true", "false", "null", "\"\"", "[]", "{}", "[ ]",
+	"\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+	"\"\x7f\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"",
 	"\"\xef\xbb\xbf\"", "\"plain text of more than sixteen bytes, and then some more\"",
-	"\"\xe8\xaf\xb7\xe4\xbd\xa0\xe8\xaf\xb4\xe4\xb8\x80\xe4\xb8\x8b\xef\xbc\x8c\xe4\xbb\x80\xe4\xb9\x88\xe6\x98\xaf\xe5\xae\x89\xe5\x85\xa8\xef\xbc\x9f\"",
+	"\"\xe8\xaf\xb7\xe4\xbd\xa0\xe8\xaf\xb4\xe4\xb8\x80\xe4\xb8\x8b"
+		"\xef\xbc\x8c\xe4\xbb\x80\xe4\xb9\x88\xe6\x98\xaf\xe5\xae\x89\xe5\x85\xa8\xef\xbc\x9f\"",
 };
 
 static void
@@ -286,7 +289,8 @@ every_small_change_is_judged_as_the_oracle_does(void)
 {
 	static const char *const text[] = {
 		"{\"id\":\"rec-1\",\"prompt\":\"\xe4\xbd\xa0\xe5\xa5\xbd\\n\\u4f60\\ud83d\\ude00\xf0\x9f\x98\x80\",\"x\":[1,-0.5e+10,{\"y\":null}],\"ok\":true}",
-		" { \"a\" : -12.50E-3 , \"b\" : [ ] ,\t\"c\":\"0123456789abcdef\xc3\xa9\xed\x9f\xbf\xef\xbf\xbf\xe0\xa0\x80\xf4\x8f\xbf\xbf\"\r, \"\\u0061\":false}\n",
+		" { \"a\" : -12.50E-3 , \"b\" : [ ] ,\t\"c\":\"0123456789abcdef"
+			"\xc3\xa9\xed\x9f\xbf\xef\xbf\xbf\xe0\xa0\x80\xf4\x8f\xbf\xbf\"\r, \"\\u0061\":false}\n",
 	};
 	char s[400];
 
@@ -325,7 +329,8 @@ utf8_of_every_kind_at_every_place(void)
 		"\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80", "\xfe", "\xff",	/* past the last */
 		"\xc3", "\xe4\xbd", "\xe4", "\xf0\x9f\x98", "\xf0\x9f", "\xf0", "\x80", "\xbf\xbf", "\xe4\xbd\xa0\xa0",	/* cut, or too many */
 		"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",	/* right */
-		"\x01", "\x1f", "\t", "\n", "\x7f", "\\ud800", "\\udc00", "\\ud800\\ud800", "\\ud83d\\u0041", "\\ud83d\\ude00", "\\u0000", "\\uD83D\\uDE0", "\\ud83d\\",
+		"\x01", "\x1f", "\t", "\n", "\x7f", "\\ud800", "\\udc00", "\\ud800\\ud800", "\\ud83d\\u0041", "\\ud83d\\ude00", "\\u0000",
+		"\\uD83D\\uDE0", "\\ud83d\\",
 	};
 	struct buf b = BUF_INIT(1000);
 

@@ -8,9 +8,10 @@
 
 /* What it reads; NULL when the text is no JSON. *held is false when the value is not quite the text's.
  *
- * jansson differs from the RFC in four things. Reals past a double are refused (1e400, 400 digits): such a number becomes 1. NUL in a key is refused
- * even where it is allowed in strings: it becomes \u0001. More than 2,048 levels are refused: so they are by us. A raw NUL behind a number is overlooked: a
- * text with one, which the RFC allows nowhere, is not shown to it. */
+ * jansson differs from the RFC in four things. Reals past a double are refused (1e400, 400 digits): such a number becomes 1. NUL in a key is
+ * refused even where it is allowed in strings: it becomes \u0001. More than 2,048 levels are refused: so they are by us, but jansson counts a
+ * value that is no array or object as a level too. A raw NUL behind a number is overlooked: a text with one, which the RFC allows nowhere, is
+ * not shown to it. */
 static inline json_t *
 judge(const char *text, size_t n, int *held)
 {
