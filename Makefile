@@ -90,6 +90,10 @@ $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzz.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(MODEL) $(NET) $(BASE)
 fuzzers: $(FUZZERS)
 
+$B/unit/https: $B/tests/unit/https.o $B/libsa.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lssl -lcrypto $(NET) $(BASE)
+
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json

@@ -233,6 +233,7 @@ certificate_advice(long verify)
 {
 	switch (verify) {
 	case 0:
+	case 1:	/* libcurl has not come to the chain: it looks at the name first */
 		return "the certificate is for another host: use the name that it is for";
 	case 9:
 	case 10:
