@@ -15,14 +15,14 @@
 
 #include "guard.h"
 
-#define READERS 1000	/* processes at a time; 64 bytes of lock.mdb each */
+#define READERS 500	/* processes at a time; 64 bytes of lock.mdb each */
 
 /* ---- messages ---- */
 
 static bool
 is_damage(int rc)
 {
-	return rc <= MDB_PAGE_NOTFOUND && rc >= MDB_BAD_DBI && rc != MDB_MAP_FULL && rc != MDB_READERS_FULL && rc != MDB_MAP_RESIZED;
+	return rc >= MDB_PAGE_NOTFOUND && rc <= MDB_BAD_DBI && rc != MDB_MAP_FULL && rc != MDB_READERS_FULL && rc != MDB_MAP_RESIZED;
 }
 
 int

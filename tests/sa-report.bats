@@ -268,3 +268,63 @@ well_formed() {
 	expect_status 4
 	expect_stderr_has "write error"
 }
+
+# ---- a cache of replies ----
+
+# The unit test's program makes the caches.
+@test "sa-report --cache: the entries, their bytes and their age; dropping the old ones" {
+	"$BUILD/unit/cache" --fill cache 200
+	run_filter sa-report --cache cache
+	expect_status 0
+	assert_equal "$(cut -d ' ' -f 1 output | xargs)" "entries bytes file oldest newest"
+	assert_equal "$(awk '$1 == "entries" { print $2 }' output)" 200
+	assert_equal "$(awk '$1 == "file" { print $2 }' output)" "$(stat -c %s cache/data.mdb)"
+	grep -qE '^oldest   20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$' output
+	run_filter sa-report --cache cache --drop-older 1
+	expect_status 0
+	assert_equal "$(head -n 3 output | tr -s ' ')" "$(printf 'dropped 0\nfreed 0\nentries 200')"
+	drop_all() { run_filter sa-report --cache cache --drop-older 0; [ "$(awk '$1 == "entries" { print $2 }' output)" = 0 ]; }
+	wait_until 20 drop_all	# what was stored in this second stays
+	expect_status 0
+	assert_equal "$(cut -d ' ' -f 1 output | xargs)" "dropped freed entries bytes file"
+	[ "$(stat -c %s cache/data.mdb)" -lt 100000 ]
+}
+
+@test "sa-report --cache: none there, a file, a damaged one, usage" {
+	run_filter sa-report --cache nowhere
+	expect_status 2
+	expect_stderr_has "cache nowhere: No such file or directory"
+	mkdir -m 700 empty
+	run_filter sa-report --cache empty
+	expect_status 2
+	expect_stderr_has "empty: no cache in it"
+	assert_equal "$(ls empty)" ""
+	run_filter sa-report --cache input
+	expect_status 2
+	expect_stderr_has "input: no cache in it"
+	mkdir -m 700 bad
+	(umask 077; head -c 20000 /dev/urandom >bad/data.mdb)
+	run_filter sa-report --cache bad
+	expect_status 4
+	expect_stderr_has "cache bad is damaged: " "remove bad/data.mdb"
+	expect_output
+	run_filter sa-report --cache bad job
+	expect_status 2
+	run_filter sa-report --drop-older 3
+	expect_status 2
+	run_filter sa-report --cache bad --drop-older -1
+	expect_status 2
+}
+
+@test "sa-report --cache: a file that is cut off, and a directory that others can write" {
+	"$BUILD/unit/cache" --fill cache 200
+	truncate -s 40000 cache/data.mdb
+	run_filter sa-report --cache cache
+	expect_status 4
+	expect_stderr_has "cache cache is damaged: " "remove cache/data.mdb"
+	expect_output
+	chmod 777 cache
+	run_filter sa-report --cache cache
+	expect_status 4
+	expect_stderr_has "others can write cache"
+}

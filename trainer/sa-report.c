@@ -1,7 +1,7 @@
 /* sa-report - tables and pictures of a run, as one HTML file that needs nothing else
  *
  * Reads a run directory (stats/, judged.ndjson, sft.jsonl, train/log.jsonl, eval/), writes the page on standard output when all of it
- * is made. The parts are in trainer/report/. */
+ * is made. The parts are in trainer/report/. With --cache it tells about a cache of replies instead (trainer/report/cache.c). */
 
 #include <stdio.h>
 
@@ -14,14 +14,24 @@ int
 main(int argc, char **argv)
 {
 	struct buf page = BUF_INIT(PAGE_MAX);
-	int status = STATUS_USAGE;
+	int status = STATUS_USAGE, operands;
+	const char *cache = NULL;
+	double days = -1;
 	struct report r;
 	struct err e;
+	struct opt own[] = {
+		{ "cache", 0, OPT_STR, &cache, "DIR", "show the size and age of this cache of replies instead", 0, 0 },
+		{ "drop-older", 0, OPT_NUM, &days, "DAYS", "drop what has been in the cache for longer", 0, 36500 },
+		{ 0 },
+	};
 
 	prog_init(argv[0]);
-	if (opt_parse(argc, argv, &(struct opt_usage){ .synopsis = "DIR >report.html",
-		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file." }) != 1)
-		die(STATUS_USAGE, "give one run directory (try --help)");
+	operands = opt_parse(argc, argv, &(struct opt_usage){ .synopsis = "DIR >report.html | --cache DIR [--drop-older DAYS]", .own = own,
+		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file, or tells about a cache of replies." });
+	if (cache && operands == 0)
+		return report_cache(cache, days);
+	if (cache || days >= 0 || operands != 1)
+		die(STATUS_USAGE, "give one run directory, or --cache DIR [--drop-older DAYS] (try --help)");
 	if (report_load(&r, argv[1], &e) < 0 || report_write(&r, &page, &e) < 0)
 		goto out;
 	status = STATUS_OK;

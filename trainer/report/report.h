@@ -98,6 +98,10 @@ struct report {
 int report_load(struct report *r, const char *dir, struct err *e);
 int report_write(const struct report *r, struct buf *page, struct err *e);
 void report_free(struct report *r);
+
+/* Not of a run: the size and age of a cache of replies on standard output, after dropping what is older than `days` (< 0: nothing). An exit
+ * status; what was wrong has been said. */
+int report_cache(const char *dir, double days);
 /* What the run did, in sentences and key figures. */
 void summary_write(const struct report *r, struct buf *page);
 
