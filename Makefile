@@ -58,7 +58,7 @@ $B/fault: $(patsubst %.c,$B/%.o,$(wildcard tests/fault/*.c)) $B/libsa.a
 $B/bench-server: $B/tests/bench/server.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^	# no shared libraries: its own memory counts as the command's least
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -l:libjansson.a	# no shared libraries: its own memory counts as the command's least
 $B/torture: $B/tests/torture/torture.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/fail.so: tests/torture/fail.c tests/torture/torture.h

@@ -62,7 +62,7 @@ kept() {
 }
 
 @test "break: one filter that is killed takes the pipe down with it, and what passed is a prefix" {
-	seq -f '{"prompt":"word %.0f and so on","intents":["x"],"category":"OFF","responses":[{"text":"t","by":"original"}]}' 300 >input
+	seq -f '{"prompt":"word %.0f and so on","intents":["x"],"category":"OFF","responses":[{"text":"t","by":"original"}]}' 3000 >input
 	for name in sa-regen sa-ppl sa-judge; do
 		serve "delay 20-60 status 400"
 		six
