@@ -7,7 +7,8 @@
  *
  * Two threads: the caller's (the loop's) reads; one of the cache's own writes everything that is queued in one transaction and syncs, so that
  * neither the disk nor the write lock of another process holds up the loop. A failure to store ends storing for the run, reading goes on.
- * Where damage of the file makes LMDB fault, the program ends with STATUS_IO and a message that says which file to remove.
+ * Where damage of the file makes LMDB fault, the program ends with STATUS_IO and a message that says which file to remove. (A limit: LMDB does
+ * not check the pages that it writes into, so a damaged one may make it overrun memory of its own before it faults.)
  *
  * LMDB's own limit: a process opens a directory once; cache_open(), cache_info() and cache_drop() of the same one may not overlap in it. */
 #ifndef SA_CACHE_H
