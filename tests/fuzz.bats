@@ -15,6 +15,7 @@ holds() {
 
 @test "fuzz: configurations of models" { holds config; }
 @test "fuzz: fine-tuning files" { holds data; }
+@test "fuzz: header lines of replies" { holds head; }
 @test "fuzz: numbers, dates and waits" { holds numbers; }
 @test "fuzz: prompt files" { holds prompt; }
 @test "fuzz: records" { holds record; }
