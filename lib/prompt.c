@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "utf8.h"
+
 /* A run of text, or the place of a value. */
 struct part {
 	const char *s;	/* text, or the value's name; into prompt.text */
@@ -176,10 +178,8 @@ check_text(const struct reader *r, const char *s, size_t n)
 
 	for (const char *end = s + n; s < end; line++) {
 		const char *stop = line_end(s, end);
-		json_t *utf8 = json_stringn(s, (size_t)(stop - s));
 
-		json_decref(utf8);
-		if (!utf8)
+		if (!utf8_valid((const unsigned char *)s, (size_t)(stop - s)))
 			return err_set(r->e, "%s:%zu: no UTF-8", r->name, line);
 		if (memchr(s, '\0', (size_t)(stop - s)))
 			return err_set(r->e, "%s:%zu: a NUL byte", r->name, line);
