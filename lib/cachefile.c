@@ -35,6 +35,9 @@ cachefile_error(const char *dir, int rc, struct err *e)
 			       dir, dir);
 	if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
 		return err_set(e, "cache %s: %s: nothing more is stored; sa-report --cache %s --drop-older DAYS makes room in it", dir, strerror(rc), dir);
+	if (rc == EIO)	/* also what LMDB makes of a write that was cut short */
+		return err_set(e, "cache %s: input/output error, or the disk is full: nothing more is stored; sa-report --cache %s --drop-older DAYS makes room",
+			       dir, dir);
 	if (rc == MDB_READERS_FULL)
 		return err_set(e, "cache %s: more than %d processes use it", dir, READERS);
 	if (rc == ENOMEM)
@@ -262,7 +265,7 @@ cachefile_begin(struct cachefile *f, unsigned flags, MDB_txn **txn)
 bool
 cachefile_head(const MDB_val *v, struct cachefile_head *head)
 {
-	if (v->mv_size < sizeof *head)
+	if (v->mv_size < sizeof *head || !v->mv_data)	/* a damaged page can give a length without a place */
 		return false;
 	memcpy(head, v->mv_data, sizeof *head);
 	return head->version == CACHE_VERSION;
