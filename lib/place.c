@@ -162,13 +162,15 @@ place_key(const struct place *p)
 
 /* ---- handles ---- */
 
+/* Where there is a file of certificates, libcurl's own folder of them (the same, on Debian) is left out: only then is the file read once
+ * and not for every connection, which takes 20 ms and 0.8 MB each (64 connections: 69 MB resident against 17). */
 static void
 set_tls(const struct place *p, CURL *c)
 {
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (p->ca_file)
 		curl_easy_setopt(c, CURLOPT_CAINFO, p->ca_file);
-	if (p->ca_dir)
+	if (p->ca_dir || p->ca_file || curl_version_info(CURLVERSION_NOW)->cainfo)
 		curl_easy_setopt(c, CURLOPT_CAPATH, p->ca_dir);
 	if (p->target.insecure) {
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
