@@ -13,6 +13,7 @@ holds() {
 	assert_line -- "$n"
 }
 
+@test "fuzz: result lines of batches" { holds batch; }
 @test "fuzz: configurations of models" { holds config; }
 @test "fuzz: fine-tuning files" { holds data; }
 @test "fuzz: header lines of replies" { holds head; }
