@@ -16,7 +16,7 @@ dead_endpoint=http://127.0.0.1:1/v1	# nobody listens on port 1
 sa_setup() {
 	local v
 
-	for v in $(compgen -e | grep -E '^(SA|OPENAI)_'); do
+	for v in $(compgen -e | grep -iE '^(SA_|OPENAI_|SSL_CERT_|CURL_|.*_proxy$)'); do
 		[ "$v" = SA_DATA ] || unset "$v"
 	done
 	cd "$BATS_TEST_TMPDIR" || return 1
