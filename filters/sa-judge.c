@@ -47,9 +47,8 @@ unscored(const json_t *list, size_t at)
 
 /* Ask about the unscored responses, two neighbours a question. */
 static void
-ask_responses(struct rec *r, const char *prompt, struct asks *q)
+ask_responses(const json_t *list, const char *prompt, struct asks *q)
 {
-	const json_t *list = rec_get(r, "responses");
 	size_t n = json_array_size(list), i = unscored(list, 0);
 
 	while (i < n) {
@@ -68,18 +67,32 @@ ask_responses(struct rec *r, const char *prompt, struct asks *q)
 	}
 }
 
-/* See that `responses` is a list of {"text"}, made from `response` where it is missing, without scores when --force. 0 or -1: failed. */
+/* The responses: the record's list, or one made of `response`. A new reference. */
+static json_t *
+responses(struct rec *r)
+{
+	json_t *one, *list;
+
+	if (rec_has(r, "responses"))
+		return json_incref(rec_get(r, "responses"));
+	one = json_object();
+	json_object_set_new(one, "text", json_incref(rec_get(r, "response")));
+	json_object_set_new(one, "by", json_string("original"));
+	list = json_array();
+	json_array_append_new(list, one);
+	return list;
+}
+
+/* See that there are some, all with a text, and none with a score when --force. 0 or -1: failed. */
 static int
 prepare(struct rec *r)
 {
 	json_t *list = rec_get(r, "responses"), *one;
-	const char *response = rec_text(r, "response");
 	size_t i;
 
 	if (!rec_has(r, "responses")) {
-		if (!response)
+		if (!rec_text(r, "response"))
 			return fail(r, BAD_RECORD, "no \"responses\" and no string \"response\""), -1;
-		put_json(r, "responses", json_pack("[{s:o, s:s}]", "text", json_stringn(response, rec_text_len(r, "response")), "by", "original"));
 		return 0;
 	}
 	if (!json_is_array(list) || json_array_size(list) == 0)
@@ -100,37 +113,43 @@ static int
 ask(struct rec *r, struct asks *q)
 {
 	const char *prompt = rec_text(r, "prompt");
+	json_t *list;
 
 	if (!prompt)
 		return fail(r, BAD_RECORD, "no string \"prompt\"");
 	if (what != PROMPT) {
 		if (prepare(r) < 0)
 			return DONE;
-		ask_responses(r, prompt, q);
+		list = responses(r);
+		ask_responses(list, prompt, q);
+		json_decref(list);
 	}
 	if (what != RESPONSES && (force || !rec_has(r, "prompt_safety")))
 		ask_prompt(q, prompt_prompt, (struct value[]){ { "prompt", prompt }, { 0 } }, PROMPT_TAG);
 	return DONE;
 }
 
+/* The list is written with its scores only: what was made of `response` is not put before. */
 static int
 take(struct rec *r, const struct reply *a, struct asks *more)
 {
-	const json_t *was = rec_get(r, "responses");
+	json_t *was = a->tag == PROMPT_TAG ? NULL : responses(r), *list;
 	size_t at = (size_t)a->tag, n = json_array_size(was);
 	int want = a->tag != PROMPT_TAG && at + 1 < n && unscored(was, at + 1) == at + 1 ? 2 : 1;
 	double score[2];
 	struct err e;
-	json_t *list;
 
 	(void)more;
-	if (chat_scores(a->text, score, want, &e) < 0)
+	if (chat_scores(a->text, score, want, &e) < 0) {
+		json_decref(was);
 		return fail(r, UNPARSED, "%s", e.msg);
+	}
 	if (a->tag == PROMPT_TAG) {
 		put_num(r, "prompt_safety", score[0]);
 		return DONE;
 	}
 	list = json_deep_copy(was);
+	json_decref(was);
 	for (int i = 0; i < want; i++)
 		json_object_set_new(json_array_get(list, at + (size_t)i), "safety", json_real(score[i]));
 	put_json(r, "responses", list);

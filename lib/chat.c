@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "num.h"
 
 /* ---- requests ---- */
@@ -90,22 +91,126 @@ echo_body(struct buf *out, const char *model, const char *text, int top)
 
 /* A count that no server can mean (negative, or past what a double counts exactly) is none. */
 static long
-usage(json_t *root, const char *name)
+count(const json_t *v)
 {
-	json_t *v = json_object_get(json_object_get(root, "usage"), name);
 	double x = json_number_value(v);
 
 	return json_is_number(v) && x >= 0 && x < 0x1p53 ? (long)x : -1;
+}
+
+/* Of the usual chat reply jansson would make a tree of forty values, for four of them to be read. So these are found where they lie. Whatever
+ * is not as usual (several choices, log-probabilities, keys with escapes, a NUL, what is no JSON) is jansson's to read, or to refuse. */
+
+/* The member of that name that counts, the last one; NULL when there is none. */
+static const struct json_span *
+member(const char *s, const struct json_object *o, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const struct json_span *m = o->span + o->n; m-- > o->span;)
+		if (m->key_end - m->key == len + 2 && memcmp(s + m->key + 1, name, len) == 0)
+			return m;
+	return NULL;
+}
+
+/* The object that is the value of a member, or the only one of the list that is its value; *s becomes where it begins. 0 or -1. */
+static int
+enter(const char **s, const struct json_span *m, struct json_object *o)
+{
+	const char *from, *to;
+
+	if (!m)
+		return -1;
+	from = *s + m->value;
+	to = *s + m->value_end;
+	if (*from == '[') {
+		from += 1 + strspn(from + 1, " \t\r\n");
+		for (to--; to > from && strchr(" \t\r\n", to[-1]);)
+			to--;
+	}
+	*s = from;
+	return json_scan(from, (size_t)(to - from), o, NULL) < 0 || o->escaped ? -1 : 0;
+}
+
+/* A member that is a string, as one that the reply owns; else NULL. */
+static const char *
+text_of(struct reply *r, const char *s, const struct json_span *m)
+{
+	json_t *v = m && s[m->value] == '"' ? json_read(s + m->value, m->value_end - m->value) : NULL;
+
+	if (v)
+		json_array_append_new(r->root, v);
+	return json_string_value(v);
+}
+
+static long
+count_of(const char *s, const struct json_span *m)
+{
+	json_t *v = m ? json_read(s + m->value, m->value_end - m->value) : NULL;
+	long n = count(v);
+
+	json_decref(v);
+	return n;
+}
+
+static int
+read_usage(struct reply *r, const char *s, const struct json_span *m)
+{
+	struct json_object o = { .span = NULL };
+	int rc;
+
+	r->prompt_tokens = r->completion_tokens = -1;
+	if (!m || s[m->value] != '{')
+		return 0;
+	rc = enter(&s, m, &o);
+	if (rc == 0) {
+		r->prompt_tokens = count_of(s, member(s, &o, "prompt_tokens"));
+		r->completion_tokens = count_of(s, member(s, &o, "completion_tokens"));
+	}
+	json_object_done(&o);
+	return rc;
+}
+
+/* 0; -1: not as usual. */
+static int
+read_chat(struct reply *r, const char *s, size_t n)
+{
+	struct json_object all, choice, message;
+	const struct json_span *logprobs;
+	const char *c = s, *m;
+	int rc = -1;
+
+	choice.span = message.span = NULL;
+	if (json_scan(s, n, &all, NULL) < 0 || all.nul || all.escaped || enter(&c, member(s, &all, "choices"), &choice) < 0)
+		goto out;
+	m = c;
+	logprobs = member(c, &choice, "logprobs");
+	if ((logprobs && c[logprobs->value] != 'n') || enter(&m, member(c, &choice, "message"), &message) < 0)
+		goto out;
+	if (read_usage(r, s, member(s, &all, "usage")) < 0)
+		goto out;
+	r->root = json_array();
+	r->text = text_of(r, m, member(m, &message, "content"));
+	r->refusal = text_of(r, m, member(m, &message, "refusal"));
+	r->finish = text_of(r, c, member(c, &choice, "finish_reason"));
+	rc = 0;
+out:
+	json_object_done(&all);
+	json_object_done(&choice);
+	json_object_done(&message);
+	return rc;
 }
 
 int
 reply_parse(struct reply *r, const char *body, size_t n, struct err *e)
 {
 	json_error_t je;
-	json_t *choice, *message;
+	json_t *choice, *message, *usage;
 	char why[200];
 
 	memset(r, 0, sizeof *r);
+	if (read_chat(r, body, n) == 0)
+		return 0;
 	r->root = json_loadb(body, n, 0, &je);
 	if (!r->root)
 		return err_set(e, "the reply is not JSON (%s)", je.text);
@@ -119,8 +224,9 @@ reply_parse(struct reply *r, const char *body, size_t n, struct err *e)
 	r->text = json_string_value(json_object_get(message ? message : choice, message ? "content" : "text"));
 	r->refusal = json_string_value(json_object_get(message, "refusal"));
 	r->finish = json_string_value(json_object_get(choice, "finish_reason"));
-	r->prompt_tokens = usage(r->root, "prompt_tokens");
-	r->completion_tokens = usage(r->root, "completion_tokens");
+	usage = json_object_get(r->root, "usage");
+	r->prompt_tokens = count(json_object_get(usage, "prompt_tokens"));
+	r->completion_tokens = count(json_object_get(usage, "completion_tokens"));
 	return 0;
 }
 

@@ -38,7 +38,7 @@ int echo_body(struct buf *out, const char *model, const char *text, int top);
 /* A reply. text and finish point into root (or are NULL). */
 struct reply {
 	int tag;		/* as given to the ask_*() that it answers */
-	json_t *root;		/* the whole reply, parsed */
+	json_t *root;		/* owns the texts; the whole reply, parsed, where it is no chat or has log-probabilities */
 	const char *text;	/* choices[0].message.content, or choices[0].text; NULL when null or absent */
 	const char *finish;	/* finish_reason or NULL */
 	const char *refusal;	/* choices[0].message.refusal or NULL */

@@ -81,6 +81,38 @@ a_reply_is_read(void)
 	reply_free(&r);
 }
 
+/* Bodies that are read where their members lie, and such as jansson has to read: the same comes out. */
+static void
+unusual_replies_are_read_as_the_usual_ones(void)
+{
+	static const char *const body[] = {
+		"{\"choices\":[{\"message\":{\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\",\"logprobs\":null}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}",
+		" { \"usage\" : {\"completion_tokens\":2,\"prompt_tokens\":5} , \"choices\" : [ \n {\"finish_reason\":\"stop\",\"message\" : {\"content\":\"a\\n\\\"b\\\"\"} }\t] }",
+		"{\"choices\":[{\"message\":{\"content\":\"no\",\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"length\",\"finish_reason\":\"stop\"}],"
+			"\"usage\":7,\"usage\":{\"prompt_tokens\":9,\"prompt_tokens\":5,\"completion_tokens\":2,\"details\":{\"prompt_tokens\":1}}}",
+		"{\"choices\":[{\"message\":{\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\",\"logprobs\":{}}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}",
+		"{\"ch\\u006fices\":[{\"message\":{\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}",
+		"{\"choices\":[{\"message\":{\"c\\u006fntent\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\"}],\"usage\":{\"pr\\u006fmpt_tokens\":5,\"completion_tokens\":2}}",
+		"{\"choices\":[{\"message\":{\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\"}],\"usage\":{\"pr\\u006fmpt_tokens\":5,\"completion_tokens\":2}}",
+		"{\"choices\":[{\"message\":{\"content\":\"a\\n\\\"b\\\"\"},\"finish_reason\":\"stop\"},{}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}",
+	};
+	struct reply r;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof body / sizeof *body; i++) {
+		if (!CHECK_INT(parse(&r, body[i], &e), 0)) {
+			printf("# %s\n", body[i]);
+			continue;
+		}
+		CHECK_STR(r.text, "a\n\"b\"");
+		CHECK_STR(r.finish, "stop");
+		CHECK(!r.refusal);
+		CHECK_INT(r.prompt_tokens, 5);
+		CHECK_INT(r.completion_tokens, 2);
+		reply_free(&r);
+	}
+}
+
 static void
 impossible_token_counts_are_none(void)
 {
@@ -109,6 +141,9 @@ what_is_no_reply_says_why(void)
 	CHECK_INT(parse(&r, "[]", &e), -1);
 	CHECK_INT(parse(&r, "{\"choices\":[]}", &e), -1);
 	CHECK_INT(parse(&r, "{\"choices\":[7]}", &e), -1);
+	CHECK_INT(parse(&r, "{\"choices\":[{\"message\":{\"content\":\"a\\u0000b\"}}]}", &e), -1);
+	CHECK(strstr(e.msg, "not JSON"));
+	CHECK_INT(parse(&r, "{\"choices\":[{\"message\":{\"content\":\"a\"}}]", &e), -1);
 	CHECK_INT(parse(&r, "{\"error\":{\"message\":\"overloaded\"}}", &e), -1);
 	CHECK_STR(e.msg, "the reply has no choices: overloaded");
 }
@@ -261,6 +296,7 @@ main(void)
 	RUN(a_completion_and_an_echo_request);
 	RUN(a_request_past_the_maximum_is_refused);
 	RUN(a_reply_is_read);
+	RUN(unusual_replies_are_read_as_the_usual_ones);
 	RUN(impossible_token_counts_are_none);
 	RUN(what_is_no_reply_says_why);
 	RUN(an_error_body_becomes_one_printable_line);
