@@ -63,6 +63,35 @@ only_what_must_be_is_escaped_in_json(void)
 	buf_free(&b);
 }
 
+/* Wherever a byte stands among the eight that are looked at together. */
+static void
+every_byte_is_escaped_wherever_it_stands(void)
+{
+	char text[24], want[80];
+	int wrong = 0;
+
+	for (unsigned c = 1; c < 256; c++)
+		for (size_t at = 0; at < sizeof text - 1; at++) {
+			struct buf b = BUF_INIT(1000);
+			size_t n = 1 + at;
+
+			memset(text, at % 2 ? '~' : ' ', sizeof text - 1);
+			text[at] = (char)c;
+			want[0] = '"';
+			memcpy(want + 1, text, at);
+			if (c == '"' || c == '\\' || strchr("\b\t\n\f\r", (int)c))
+				n += (size_t)sprintf(want + n, "\\%c", c == '\b' ? 'b' : c == '\t' ? 't' : c == '\n' ? 'n' : c == '\f' ? 'f' : c == '\r' ? 'r' : (int)c);
+			else
+				n += (size_t)sprintf(want + n, c < ' ' ? "\\u%04x" : "%c", c);
+			memcpy(want + n, text + at + 1, sizeof text - 2 - at);
+			n += sizeof text - 2 - at;
+			want[n++] = '"';
+			wrong += buf_json(&b, text, sizeof text - 1) < 0 || b.n != n || memcmp(b.p, want, n) != 0;
+			buf_free(&b);
+		}
+	CHECK_INT(wrong, 0);
+}
+
 static void
 a_json_string_that_does_not_fit_is_not_begun(void)
 {
@@ -133,6 +162,7 @@ main(void)
 	RUN(past_the_maximum_nothing_changes);
 	RUN(an_unlimited_buffer_grows);
 	RUN(only_what_must_be_is_escaped_in_json);
+	RUN(every_byte_is_escaped_wherever_it_stands);
 	RUN(a_json_string_that_does_not_fit_is_not_begun);
 	RUN(taking_leaves_the_buffer_empty);
 	RUN(a_file_is_read_whole_up_to_the_maximum);

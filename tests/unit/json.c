@@ -178,6 +178,33 @@ integers_past_64_bits_are_read_as_reals(void)
 	json_decref(w);
 }
 
+/* Random strings of plain bytes, escapes and sequences: json_read() has jansson's text. */
+static void
+strings_are_read_as_jansson_reads_them(void)
+{
+	static const char *const piece[] = {
+		"a", "bc ", "\\n", "\\t", "\\\\", "\\\"", "\\/", "\\b\\f\\r", "\\u4f60", "\\ud83d\\ude00", "\\u0000", "\xe4\xbd\xa0", "nu\\nu", "", "0123456789abcdef",
+	};
+
+	for (int i = 0; i < 5000; i++) {
+		struct buf b = BUF_INIT(10000);
+		unsigned kinds = i % 3 ? sizeof piece / sizeof *piece : 8;	/* the first ones are those that jansson is not asked for */
+		json_t *got, *want;
+
+		buf_addc(&b, '"');
+		for (unsigned n = rnd(12); n > 0; n--)
+			buf_adds(&b, piece[rnd(kinds)]);
+		buf_addc(&b, '"');
+		got = json_read(b.p, b.n);
+		want = json_loadb(b.p, b.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		if (!CHECK(want && json_equal(got, want) && strlen(json_string_value(got)) <= json_string_length(got)))
+			printf("# %s\n", b.p);
+		json_decref(got);
+		json_decref(want);
+		buf_free(&b);
+	}
+}
+
 static void
 bytes_that_are_not_utf8_are_replaced(void)
 {
@@ -199,6 +226,7 @@ main(void)
 	RUN(members_are_found_where_they_lie);
 	RUN(values_are_written_compact_and_short);
 	RUN(integers_past_64_bits_are_read_as_reals);
+	RUN(strings_are_read_as_jansson_reads_them);
 	RUN(bytes_that_are_not_utf8_are_replaced);
 	return t_done();
 }
