@@ -112,6 +112,12 @@ xmalloc(size_t n)
 }
 
 void *
+xrealloc(void *p, size_t n)
+{
+	return xreallocarray(p, n, 1);
+}
+
+void *
 xcalloc(size_t count, size_t size)
 {
 	void *p = calloc(count ? count : 1, size ? size : 1);

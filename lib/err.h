@@ -40,6 +40,7 @@ _Noreturn void die(enum exit_status status, const char *fmt, ...) __attribute__(
 /* Allocate or die(STATUS_IO, "out of memory"). Sizes are multiplied with an overflow check; the caller frees with free(). */
 void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *p, size_t n);
 void *xreallocarray(void *p, size_t count, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);

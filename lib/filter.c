@@ -470,6 +470,9 @@ filter_run(const struct filter *f, const struct run *r)
 	struct loop l;
 	char *key;
 
+	uv_replace_allocator(xmalloc, xrealloc, xcalloc, free);	/* else it abort()s where it cannot say that there is no memory */
+	if (!f->no_model)
+		http_init();
 	if (r->stats && !stats)
 		die(STATUS_USAGE, "%s: %s", r->stats, strerror(errno));
 	if (!f->no_model)

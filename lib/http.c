@@ -399,6 +399,13 @@ http_guard_key(void)
 
 /* ---- the whole ---- */
 
+void
+http_init(void)
+{
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, xmalloc, free, xrealloc, xstrdup, xcalloc) != CURLE_OK)
+		die(STATUS_IO, "cannot start libcurl");
+}
+
 struct http *
 http_new(uv_loop_t *loop, int max_connections)
 {

@@ -52,6 +52,10 @@ struct http_result {
 
 typedef void http_done(void *arg, const struct http_result *r);
 
+/* Once, before anything else here and before any thread: libcurl allocates by the x-allocators. Out of memory it has places that crash, wait for
+ * ever or leave an option unset, a restriction to some protocol or certificate among them; so it ends the program as it does everywhere else. */
+void http_init(void);
+
 struct http *http_new(uv_loop_t *loop, int max_connections);
 void http_free(struct http *h);	/* nothing may be in flight; closes its handles (run the loop once more after it) */
 
