@@ -224,7 +224,7 @@ static bool
 general_sample(const json_t *o, struct buf *b)
 {
 	const char *instruction = member(o, "instruction"), *input = member(o, "input"), *output = member(o, "output");
-	struct buf prompt = BUF_INIT(BUF_MAX_TEXT);
+	struct buf prompt = BUF_INIT(SIZE_MAX);
 
 	if (!instruction) {
 		instruction = member(o, "prompt");
@@ -261,10 +261,12 @@ struct general {
 static void
 add_general(struct general *g, const json_t *o, const char *where, size_t at)
 {
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+	struct buf b = BUF_INIT(SIZE_MAX);	/* what it is made of is in memory already */
 
 	if (!json_is_object(o) || !general_sample(o, &b))
 		die(STATUS_USAGE, "%s:%zu: no alpaca, messages or prompt/response sample", where, at);
+	if (b.n > LINE_MAX_DEFAULT)
+		die(STATUS_USAGE, "%s:%zu: the sample is too long", where, at);
 	if (g->n == g->cap) {
 		g->cap = g->cap ? 2 * g->cap : 256;
 		g->v = xreallocarray(g->v, g->cap, sizeof *g->v);

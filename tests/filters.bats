@@ -271,3 +271,14 @@ scored() { # PPL SAFETY PROMPT_SAFETY TEXT
 	run_filter sa-pick --general-n 3
 	expect_status 2
 }
+
+@test "sa-pick: a general sample that makes more than a line may be is refused, not cut" {
+	{ printf '[{"instruction":"a","output":"b"},\n{"instruction":"'; head -c 70000000 /dev/zero | tr '\0' a; printf '","output":"o"}]'; } >g.json
+	: >input
+	for format in alpaca messages record; do
+		run_filter sa-pick --general g.json --general-n 2 --format $format
+		expect_status 2
+		expect_stderr_has 'g.json:2: the sample is too long'
+		expect_output
+	done
+}
