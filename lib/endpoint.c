@@ -181,15 +181,47 @@ set_target(struct endpoint *ep, struct err *e)
 	return rc;
 }
 
+static const char *
+spec_or_default(const char *spec)
+{
+	if (!spec)
+		spec = from_environment("SA_ENDPOINT");
+	return spec ? spec : from_environment("OPENAI_BASE_URL");
+}
+
+char *
+endpoint_identity(const char *spec)
+{
+	char *id;
+	size_t n;
+
+	spec = spec_or_default(spec);
+	if (!spec)
+		return NULL;
+	if (after(spec, "local:"))
+		return local_identity(after(spec, "local:"));
+	id = xstrdup(spec);
+	for (n = strlen(id); n > 0 && id[n - 1] == '/'; n--)
+		id[n - 1] = 0;
+	return id;
+}
+
+char *
+endpoint_model(const char *spec, const char *model)
+{
+	model = model ? model : from_environment("SA_MODEL");
+	spec = spec_or_default(spec);
+	if (!model && spec && after(spec, "local:"))
+		return local_name(after(spec, "local:"));
+	return copy(model);
+}
+
 int
 endpoint_open(struct endpoint *ep, const char *spec, const char *model, struct err *e)
 {
 	ep->lease = -1;
 	ep->status = STATUS_USAGE;
-	if (!spec)
-		spec = from_environment("SA_ENDPOINT");
-	if (!spec)
-		spec = from_environment("OPENAI_BASE_URL");
+	spec = spec_or_default(spec);
 	if (!spec)
 		return err_set(e, "no endpoint: give -e URL (a server; the key from OPENAI_API_KEY) or -e local:DIR (a checkpoint on this machine)");
 	ep->text = xstrdup(spec);

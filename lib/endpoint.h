@@ -27,6 +27,12 @@ struct endpoint {
 /* What can be known without connecting: the form of `spec`, a checkpoint in DIR. 0, or -1 with why. */
 int endpoint_check(const char *spec, struct err *e);
 
+/* What tells its replies from another's, without connecting: the URL, the socket, or the checkpoint with its files' sizes and times. `spec` NULL: from
+ * the environment. malloc'd; NULL when there is none. */
+char *endpoint_identity(const char *spec);
+/* The model's name as far as it is known without connecting: `model`, SA_MODEL, or that of a local checkpoint. malloc'd or NULL. */
+char *endpoint_model(const char *spec, const char *model);
+
 /* `spec` or, when NULL, SA_ENDPOINT, OPENAI_BASE_URL. The caller clears *ep and may set target.key (copied; NULL: from OPENAI_API_KEY) and
  * target.insecure. Starts the local server where needed and waits for it (blocking, up to two minutes for the process, then as long as it
  * takes to load). 0, or -1 with a message that says what to do and ep->status; nothing is then left to close. */

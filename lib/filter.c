@@ -6,26 +6,27 @@
 #include "filter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "line.h"
 #include "loop.h"
 #include "signals.h"
 
-#define WINDOW_RECORDS 256		/* at least; and four for each of -j, so that one slow reply does not idle the others */
+#define WINDOW_RECORDS 256		/* at least; and sixteen for each of -j, so that slow replies and back-offs do not idle the others */
 #define WINDOW_BYTES ((size_t)64 << 20)
 #define PUMP_RECORDS 4096		/* read in one turn at most, so that transfers get their turn */
 #define TICK_MS 200			/* the progress line, and whether somebody still reads our output */
 
 struct loop *loop;
 
-/* ---- diagnostics and failures ---- */
+/* ---- diagnostics ---- */
 
 static void
 vnote(const char *fmt, va_list ap)
@@ -34,56 +35,14 @@ vnote(const char *fmt, va_list ap)
 	vwarn(fmt, ap);
 }
 
-static void __attribute__((format(printf, 1, 2)))
-note(const char *fmt, ...)
+void
+loop_note(const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
 	vnote(fmt, ap);
 	va_end(ap);
-}
-
-/* One line for each bad line of the input; of the other classes the first is told, the rest are in the sums at the end. */
-static void
-say_failure(size_t at, enum rec_class c, const char *message)
-{
-	const char *source = loop->run->next ? "record " : "stdin:";
-
-	loop->stats.failed++;
-	loop->stats.by_class[c]++;
-	if (c != BAD_RECORD && loop->said[c])
-		return;
-	loop->said[c] = true;
-	if (c == BAD_RECORD)
-		note("%s%zu: %s", source, at, message);
-	else
-		note("%s%zu: %s: %s", source, at, rec_class_name(c), message);
-}
-
-void
-loop_fail(struct asks *q, enum rec_class c, const char *message, long attempts, int http)
-{
-	if (q->failed)
-		return;
-	q->failed = true;
-	rec_fail(q->rec, loop->f->name, c, message, (int)attempts, http);
-	say_failure(q->at, c, message);
-}
-
-int
-fail(struct rec *r, enum rec_class c, const char *fmt, ...)
-{
-	struct asks *q = loop->current;
-	char message[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(message, sizeof message, fmt, ap);
-	va_end(ap);
-	if (r)
-		loop_fail(q, c, message, q->attempts, 0);
-	return DONE;
 }
 
 void
@@ -98,143 +57,6 @@ loop_break(enum exit_status status, const char *fmt, ...)
 		loop->status = status;
 	loop->over = true;
 	uv_stop(&loop->uv);
-}
-
-/* ---- records ---- */
-
-static char *
-record_line(struct rec *r, size_t *n)
-{
-	struct buf b = BUF_INIT(SIZE_MAX / 2);
-
-	rec_write(r, &b);
-	*n = b.n;
-	return buf_take(&b);
-}
-
-void
-loop_finished(struct asks *q)
-{
-	char *line = NULL;
-	size_t n = 0;
-
-	if (q->failed && loop->f->selects)
-		loop->stats.dropped++;
-	else if (q->taken && !q->failed)
-		loop->stats.taken++;
-	else
-		line = record_line(q->rec, &n);
-	window_finish(loop->window, q->place, line, n);
-	LIST_REMOVE(q, link);
-	rec_free(q->rec);
-	free(q);
-}
-
-static void
-bad_line(const struct input *i, const char *why)
-{
-	struct buf b = BUF_INIT(SIZE_MAX / 2);
-	size_t place = window_enter(loop->window, i->n);
-
-	say_failure(i->at, BAD_RECORD, why);
-	if (loop->f->selects) {
-		loop->stats.dropped++;
-		window_finish(loop->window, place, NULL, 0);
-		return;
-	}
-	rec_wrap(i->text, i->n, loop->f->name, why, &b);
-	size_t n = b.n;
-	window_finish(loop->window, place, buf_take(&b), n);
-}
-
-/* The escape \u0000 somewhere in a valid line. Texts go to the model as C strings: it would be asked about what stands before the NUL only, and
- * the rest would pass unseen. */
-static bool
-holds_nul(const char *line)
-{
-	for (; (line = strchr(line, '\\')); line += 2)
-		if (strncmp(line + 1, "u0000", 5) == 0)
-			return true;
-	return false;
-}
-
-/* Ask about it; what needs no answer is finished at once. */
-static void
-converse(struct rec *r, const struct input *i)
-{
-	struct asks *q = xmalloc(sizeof *q);
-
-	asks_init(q, r, i->at, window_enter(loop->window, i->n));
-	LIST_INSERT_HEAD(&loop->talks, q, link);
-	loop->current = q;
-	q->taken = loop->f->ask(r, q) == TAKEN;
-	loop->current = NULL;
-	if (!q->failed && !q->taken && TAILQ_EMPTY(&q->list))
-		loop->stats.passed++;
-	if (!TAILQ_EMPTY(&q->list) && holds_nul(i->text))
-		loop_fail(q, BAD_RECORD, "a text with a NUL character (\\u0000) cannot be asked about", 0, 0);
-	asks_go_on(q);
-}
-
-static void
-record_in(const struct input *i)
-{
-	const char *stage;
-	struct rec *r;
-	struct err e;
-
-	loop->stats.in++;
-	if (i->too_long) {
-		bad_line(i, "the line is longer than 16 MiB");
-		return;
-	}
-	r = rec_parse(i->text, i->n, &e);
-	if (!r) {
-		bad_line(i, e.msg);
-		return;
-	}
-	stage = loop->f->selects ? NULL : rec_failed_by(r);
-	if (stage && strcmp(stage, loop->f->name) != 0) {
-		size_t n, place = window_enter(loop->window, i->n);
-		char *line = record_line(r, &n);
-
-		loop->stats.passed++;
-		window_finish(loop->window, place, line, n);
-		rec_free(r);
-		return;
-	}
-	if (stage)
-		rec_del(r, "sa_error");
-	converse(r, i);
-}
-
-/* Read while there is room. True when it stopped only because there was none. */
-static bool
-admit(int *left)
-{
-	struct input *i;
-	struct err e;
-
-	for (; !loop->input_over; (*left)--) {
-		if (window_full(loop->window) || *left <= 0)
-			return true;
-		switch (intake_take(loop->in, &i, &e)) {
-		case INTAKE_LINE:
-			record_in(i);
-			free(i);
-			break;
-		case INTAKE_WAIT:
-			return false;
-		case INTAKE_ERROR:
-			note("%s", e.msg);
-			loop->status = STATUS_IO;
-			loop->muted = true;	/* the stream is not whole: nothing is concluded from it */
-			/* fall through */
-		case INTAKE_END:
-			loop->input_over = true;
-		}
-	}
-	return false;
 }
 
 /* ---- the end ---- */
@@ -263,10 +85,12 @@ conclude(void)
 			loop->current = &loop->end;
 			loop->f->end(&loop->end);
 			loop->current = NULL;
-			asks_start();
+			send_start();
 		}
 	}
-	return TAILQ_EMPTY(&loop->end.list);
+	if (loop->end.pending)
+		loop->muted = true;	/* what the end phase asked is in the batch file: nothing is concluded before the results are there */
+	return TAILQ_EMPTY(&loop->end.list) && loop->end.storing == 0;
 }
 
 static void
@@ -274,6 +98,8 @@ write_out(void)
 {
 	int error = output_flush(loop->out);
 
+	if (loop->failed && output_flush(loop->failed) && !loop->over)
+		loop_break(STATUS_IO, "cannot write %s: %s", loop->run->failed, strerror(loop->failed_error));
 	if (!error && loop->run->write == NULL && output_gone(loop->out))
 		error = EPIPE;
 	if (!error || loop->over)
@@ -292,8 +118,8 @@ loop_pump(void)
 	if (loop->over)
 		return;
 	do {
-		more = admit(&left);
-		asks_start();
+		more = records_admit(&left);
+		send_start();
 		loop->stats.out += (long long)window_write(loop->window, loop->out);
 	} while (more && left > 0 && !window_full(loop->window) && !loop->over);
 	write_out();
@@ -318,7 +144,8 @@ on_wake(uv_async_t *wake)
 		uv_stop(&loop->uv);
 		return;
 	}
-	asks_opened();
+	send_opened();
+	store_news();
 	loop_pump();
 }
 
@@ -330,6 +157,10 @@ on_tick(uv_timer_t *timer)
 		return;
 	if (loop->progress)
 		progress_show(&loop->stats, loop->in_flight);
+	if (loop->run->deadline > 0) {
+		asks_expire();
+		loop_pump();
+	}
 	write_out();
 }
 
@@ -341,20 +172,92 @@ on_status_line(uv_timer_t *timer)
 		progress_line(&loop->stats, loop->in_flight);
 }
 
+/* A line of --failed: whole, and at once. */
+static int
+write_failed(void *arg, const char *line, size_t n)
+{
+	struct loop *l = arg;
+	ssize_t done;
+
+	for (; n > 0; line += done, n -= (size_t)done) {
+		done = write(l->failed_fd, line, n);
+		if (done < 0 && errno == EINTR)
+			done = 0;
+		if (done < 0) {
+			l->failed_error = errno;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* --explain shows a request instead. */
+static int
+write_nothing(void *arg, const char *line, size_t n)
+{
+	(void)arg;
+	(void)line;
+	(void)n;
+	return 0;
+}
+
+static void
+open_failed(struct loop *l)
+{
+	const char *path = l->run->failed;
+	struct stat in, out;
+
+	if (!path)
+		return;
+	if (fstat(STDIN_FILENO, &in) == 0 && stat(path, &out) == 0 && S_ISREG(in.st_mode) && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+		die(STATUS_USAGE, "%s: is the input too; give --failed another file", path);
+	l->failed_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (l->failed_fd < 0)
+		die(STATUS_USAGE, "%s: %s", path, strerror(errno));
+	l->failed = output_new(write_failed, l);
+}
+
+/* What is still to come of an input that is a file: for the time that is left. */
+static long long
+input_bytes(void)
+{
+	off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+	struct stat st;
+
+	return at >= 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > at ? (long long)(st.st_size - at) : 0;
+}
+
+static void
+spend_start(struct loop *l)
+{
+	double in = 0, out = 0;
+
+	if (l->run->price)
+		spend_price(l->run->price, &in, &out);
+	spend_init(&l->spend, l->run->max_tokens_total, l->run->max_usd, in, out);
+}
+
 static void
 loop_init(struct loop *l, const struct filter *f, const struct run *r)
 {
-	size_t records = 4 * (size_t)r->jobs;
+	size_t records = 16 * (size_t)r->jobs;
 
 	*l = (struct loop){ .f = f, .run = r };
 	stats_start(&l->stats);
+	l->stats.priced = r->price != NULL;
 	TAILQ_INIT(&l->ready);
 	TAILQ_INIT(&l->waiting);
-	LIST_INIT(&l->talks);
+	TAILQ_INIT(&l->talks);
 	asks_init(&l->end, NULL, 0, 0);
 	l->window = window_new(records > WINDOW_RECORDS ? records : WINDOW_RECORDS, WINDOW_BYTES);
-	l->out = output_new(r->write, r->arg);
+	if (r->unordered)
+		window_unordered(l->window);
+	l->out = r->explain ? output_new(write_nothing, NULL) : output_new(r->write, r->arg);
+	open_failed(l);
+	spend_start(l);
 	l->progress = progress_wanted();
+	if (!r->next)
+		l->stats.size = input_bytes();
 }
 
 static void
@@ -364,6 +267,7 @@ loop_start(struct loop *l)
 		die(STATUS_IO, "cannot start the event loop");
 	uv_async_init(&l->uv, &l->wake, on_wake);
 	uv_timer_init(&l->uv, &l->retry);
+	uv_timer_init(&l->uv, &l->later);
 	uv_timer_init(&l->uv, &l->tick);
 	uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
 	uv_timer_init(&l->uv, &l->status_line);
@@ -372,7 +276,7 @@ loop_start(struct loop *l)
 
 		uv_timer_start(&l->status_line, on_status_line, ms, ms);
 	}
-	l->in = intake_start(l->run->next, l->run->arg, LINE_MAX_DEFAULT, &l->wake);
+	l->in = intake_start(l->run->next, l->run->arg, (size_t)l->run->max_line, &l->wake);
 }
 
 /* Cancel what is in flight and close everything. */
@@ -383,16 +287,16 @@ loop_close(struct loop *l)
 	signals_no_wake();
 	l->stats.blank = (long long)intake_blank(l->in);
 	intake_stop(l->in);
-	if (l->opener)
-		opener_stop(l->opener);
 	asks_cancel();
 	while (l->in_flight > 0)
 		uv_run(&l->uv, UV_RUN_ONCE);
 	if (l->http)
 		http_free(l->http);
-	if (l->open)
-		endpoint_close(&l->ep);
+	l->stats.concurrency = l->pool ? pool_limit(l->pool) : 0;
+	pool_free(l->pool);
+	store_close();
 	uv_close((uv_handle_t *)&l->retry, NULL);
+	uv_close((uv_handle_t *)&l->later, NULL);
 	uv_close((uv_handle_t *)&l->tick, NULL);
 	uv_close((uv_handle_t *)&l->status_line, NULL);
 	uv_close((uv_handle_t *)&l->wake, NULL);
@@ -408,9 +312,9 @@ check_balance(struct loop *l)
 {
 	struct stats *s = &l->stats;
 
-	if (s->in == s->out + s->taken + s->dropped)
+	if (s->in == s->out + s->taken + s->dropped + s->diverted)
 		return;
-	note("%lld records were read, but %lld written, %lld kept and %lld dropped", s->in, s->out, s->taken, s->dropped);
+	loop_note("%lld records were read, but %lld written, %lld diverted, %lld kept and %lld dropped", s->in, s->out, s->diverted, s->taken, s->dropped);
 	l->status = STATUS_IO;
 }
 
@@ -424,7 +328,7 @@ write_stats(struct loop *l, FILE *to)
 		l->f->finish(o);
 	json_object_set_new(o, "made", json_integer(l->stats.made));
 	if (to && (json_dumpf(o, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) < 0 || fputc('\n', to) == EOF || fclose(to) == EOF)) {
-		note("cannot write %s: %s", l->run->stats, strerror(errno));
+		loop_note("cannot write %s: %s", l->run->stats, strerror(errno));
 		l->status = STATUS_IO;
 	}
 	json_decref(o);
@@ -446,17 +350,21 @@ judge(struct loop *l)
 	char sums[300];
 
 	if (l->output_error)
-		note("cannot write the output: %s", strerror(l->output_error));
+		loop_note("cannot write the output: %s", strerror(l->output_error));
 	if (l->stats.failed > 0 && l->status != STATUS_USAGE) {
 		stats_failures(&l->stats, sums, sizeof sums);
-		note("%s", sums);
+		loop_note("%s", sums);
 	}
 	if (l->output_error)
 		return STATUS_IO;
 	if (l->status != STATUS_OK)
 		return l->status;
+	if (l->dead && l->dead_class == BUDGET) {
+		loop_note("%s", l->dead_why.msg);
+		return STATUS_BUDGET;
+	}
 	if (l->dead) {
-		note("the endpoint is unusable: %s", l->dead_why.msg);
+		loop_note("the endpoint is unusable: %s", l->dead_why.msg);
 		return STATUS_ENDPOINT;
 	}
 	return l->stats.failed > 0 || l->end_failed ? STATUS_FAILED : STATUS_OK;
@@ -478,16 +386,20 @@ filter_run(const struct filter *f, const struct run *r)
 	if (!f->no_model)
 		run_check(r);
 	key = key_load(r);
+	if (!f->no_model && (key || getenv("OPENAI_API_KEY")) && http_guard_key() < 0)
+		warn("warning: a core of this process could show the key");
 	loop_init(&l, f, r);
 	l.key = key;
+	l.model = f->no_model ? NULL : endpoint_model(run_endpoint(r), r->model);
 	loop = &l;
+	store_open();
 	if (f->begin)
 		f->begin();
 	loop_start(&l);
 	signals_take(&l.wake);
 	uv_run(&l.uv, UV_RUN_DEFAULT);
 	loop_close(&l);
-	if (!signals_caught() && !l.output_error && l.status != STATUS_USAGE)
+	if (!signals_caught() && !l.output_error && l.status != STATUS_USAGE && !r->explain)
 		check_balance(&l);
 	progress_clear();
 	write_prefix(&l);
@@ -501,6 +413,9 @@ filter_run(const struct filter *f, const struct run *r)
 	status = judge(&l);
 	window_free(l.window);
 	output_free(l.out);
+	if (l.failed)
+		output_free(l.failed);
+	free(l.model);
 	free(key);
 	loop = NULL;
 	return (int)status;

@@ -81,7 +81,7 @@ int filter_main(int argc, char **argv, const struct filter *f);
 
 /* The same loop for a program with its own main: where records come from and go to, and whom to ask. */
 struct run {
-	const char *endpoint;	/* -e; NULL: from the environment */
+	struct opt_list endpoints;	/* -e, several share the load; none: from the environment */
 	const char *model;	/* -m */
 	long long jobs;		/* -j */
 	long long retries;	/* --retries */
@@ -89,20 +89,38 @@ struct run {
 	double temperature, top_p;	/* NAN: the filter's default */
 	long long max_tokens;	/* <0: the filter's default */
 	double timeout;		/* seconds an attempt */
+	double deadline;	/* seconds a record; 0: none */
+	double max_wait;	/* seconds that a server's Retry-After is obeyed, and that a request is kept through 429s in all */
+	double rpm, tpm;	/* requests and tokens a minute, with the user's other processes; 0: no limit */
+	long long max_tokens_total;	/* of the run; <0: no limit */
+	double max_usd;		/* of the run; NAN: no limit */
+	const char *price;	/* "IN:OUT", dollars for a million tokens */
+	const char *cache;	/* directory of replies that were paid for */
+	long long cache_size;	/* MiB */
+	bool cache_only;
 	const char *stats;	/* --stats FILE */
 	double status_every;	/* seconds; 0: never */
 	const char *key_file;
-	bool insecure;
+	bool insecure, http2;
+	/* filters only (filter_main()) */
+	const char *batch_out;	/* requests are written there instead of being sent */
+	struct opt_list batch_in;	/* and answered from these */
+	const char *failed;	/* records that failed go there instead of the output */
+	long long max_line;	/* bytes */
+	bool strict, unordered, explain;
 	/* Next input line (n bytes, valid until the next call): 1, 0 at the end, -1. NULL: standard input. Called on the reader's thread. */
 	int (*next)(void *arg, char **p, size_t *n, struct err *e);
 	/* A finished line, with its newline. 0 or -1. NULL: standard output. */
 	int (*write)(void *arg, const char *line, size_t n);
 	void *arg;
 };
-#define RUN_DEFAULT { .jobs = 64, .retries = 5, .seed = -1, .temperature = NAN, .top_p = NAN, .max_tokens = -1, .timeout = 600 }
+#define RUN_DEFAULT { .jobs = 64, .retries = 5, .seed = -1, .temperature = NAN, .top_p = NAN, .max_tokens = -1, .timeout = 600, .max_wait = 600, \
+	.max_tokens_total = -1, .max_usd = NAN, .cache_size = 65536, .max_line = 16 << 20 }
 
-/* The options that fill a struct run, for opt_usage.common. */
+/* The options that fill a struct run, for opt_usage.common: those of every program that asks a model, and those of every filter. */
 const struct opt *run_opts(struct run *r);
+const struct opt *filter_opts(struct run *r);
+const char *run_endpoint(const struct run *r);	/* the first -e, or NULL */
 
 /* Run to the end; an exit status. Dies by the signal on SIGINT/SIGTERM after writing the finished prefix. */
 int filter_run(const struct filter *f, const struct run *r);

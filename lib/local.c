@@ -375,6 +375,23 @@ local_open(const char *dir, char **sock, char **name, enum exit_status *status, 
 		return -1;
 	}
 	*sock = xstrdup(path);
-	*name = xstrdup(strrchr(s.dir, '/') + 1);
+	*name = local_name(s.dir);
 	return lease;
+}
+
+char *
+local_identity(const char *dir)
+{
+	char real[PATH_MAX], text[32];
+
+	snprintf(text, sizeof text, "local:%016llx", (unsigned long long)identity(realpath(dir, real) ? real : dir));
+	return xstrdup(text);
+}
+
+char *
+local_name(const char *dir)
+{
+	char real[PATH_MAX];
+
+	return xstrdup(realpath(dir, real) ? strrchr(real, '/') + 1 : dir);
 }

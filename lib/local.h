@@ -18,6 +18,10 @@
 /* DIR is a checkpoint: it has config.json, tokenizer.json and *.safetensors. 0, or -1 with what is missing. */
 int local_check(const char *dir, struct err *e);
 
+/* Which checkpoint it is: "local:" and a hash of DIR's path, device and inode, and of its files' sizes and times. malloc'd. */
+char *local_identity(const char *dir);
+char *local_name(const char *dir);	/* what its server calls the model: DIR's last component, links followed; malloc'd */
+
 /* The lease on a server that answers /health, with its HTTP socket in *sock and its model's name in *name (malloc'd). -1 with a message and
  * *status: STATUS_USAGE when the server did not accept the checkpoint, STATUS_ENDPOINT otherwise. */
 int local_open(const char *dir, char **sock, char **name, enum exit_status *status, struct err *e);

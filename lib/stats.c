@@ -85,14 +85,21 @@ stats_json(const struct stats *s, const char *program)
 	set(o, "out", s->out);
 	set(o, "taken", s->taken);
 	set(o, "made", s->made);
+	set(o, "diverted", s->diverted);
+	set(o, "pending", s->pending);
 	set(o, "failed", s->failed);
 	json_object_set_new(o, "failed_by_class", by);
 	set(o, "blank", s->blank);
 	set(o, "passed", s->passed);
 	set(o, "requests", s->requests);
 	set(o, "retries", s->retries);
+	set(o, "rate_limited", s->paced);
+	set(o, "cached", s->cached);
 	set(o, "tokens_in", s->tokens_in);
 	set(o, "tokens_out", s->tokens_out);
+	if (s->priced)
+		set_seconds(o, "usd", s->usd);
+	set(o, "concurrency", s->concurrency);
 	set_seconds(o, "seconds", stats_seconds(s));
 	set_seconds(o, "p50", stats_quantile(s, 0.50));
 	set_seconds(o, "p99", stats_quantile(s, 0.99));
@@ -132,21 +139,37 @@ put(const char *s, int n)
 		shown = false;
 }
 
+/* " 1:02:03 left", of an input that is a file; "" when that is not known. */
+static void
+time_left(const struct stats *s, double seconds, char *text, size_t max)
+{
+	double left = s->size > 0 && s->bytes > 0 && seconds > 1 ? seconds * (double)(s->size - s->bytes) / (double)s->bytes : -1;
+
+	*text = 0;
+	if (left >= 0 && left < 3.6e7)
+		snprintf(text, max, ", %ld:%02ld:%02ld left", (long)left / 3600, (long)left / 60 % 60, (long)left % 60);
+}
+
+/* What matters most first: a terminal cuts it. */
 static void
 progress_text(const struct stats *s, int in_flight, char *text, size_t max)
 {
 	double seconds = stats_seconds(s);
-	long long done = s->out + s->taken + s->dropped;
+	long long done = s->out + s->taken + s->dropped + s->diverted;
+	char left[40], usd[40] = "";
 
-	snprintf(text, max, "%s: %lld done, %.1f/s, %d in flight, %lld failed, %lld retries, %lld+%lld tokens", progname, done,
-		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, s->retries, s->tokens_in, s->tokens_out);
+	time_left(s, seconds, left, sizeof left);
+	if (s->priced)
+		snprintf(usd, sizeof usd, ", $%.4g", s->usd);
+	snprintf(text, max, "%s: %lld done, %.1f/s, %d in flight, %lld failed, %lld retries, %lld+%lld tokens%s%s", progname, done,
+		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, s->retries, s->tokens_in, s->tokens_out, usd, left);
 }
 
 /* No colours, so NO_COLOR is honoured; cut to 79 columns so that it never wraps. */
 void
 progress_show(const struct stats *s, int in_flight)
 {
-	char text[200], line[240];
+	char text[300], line[320];
 
 	progress_text(s, in_flight, text, sizeof text);
 	shown = true;
@@ -156,7 +179,7 @@ progress_show(const struct stats *s, int in_flight)
 void
 progress_line(const struct stats *s, int in_flight)
 {
-	char text[200], line[240];
+	char text[300], line[320];
 
 	progress_text(s, in_flight, text, sizeof text);
 	progress_clear();

@@ -15,11 +15,19 @@ struct stats {
 	uint64_t start;			/* ns, monotonic */
 	long long in, out, taken, made;	/* records read, written, kept by the filter; lines that the filter made */
 	long long dropped;		/* records of a selecting filter that failed: not written */
+	long long diverted;		/* records that failed, written to --failed */
+	long long pending;		/* written as they came, their questions being in the batch file */
+	long long cached;		/* replies from the cache or from batch results */
+	long long size, bytes;		/* of an input that is a file: all of it, else 0; what was read */
 	long long passed;		/* written without a question */
 	long long blank;		/* blank lines */
 	long long failed, by_class[CLASSES];
 	long long requests, retries;
+	long long paced;		/* attempts that met a 429 */
 	long long tokens_in, tokens_out;
+	double usd;			/* spent, when there is a price */
+	bool priced;
+	int concurrency;		/* requests in flight that the endpoints were thought to bear at the end */
 	long long latency[LATENCIES];
 };
 

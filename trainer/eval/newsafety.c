@@ -161,19 +161,18 @@ judge_all(struct newsafety *ns)
 {
 	static const struct filter filter = { .name = "sa-eval", .ask = ask_verdict, .take = take_verdict };
 	const struct eval *ev = ns->ev;
-	struct run run = RUN_DEFAULT;
+	struct run run = ev->run;	/* everything but the model and its sampling */
+	const char *judge = ev->judge_endpoint;
 	struct feed feed = { 0 };
 	char stats[4096];
 	int status;
 
-	run.endpoint = ev->judge_endpoint;
+	run.endpoints = judge ? (struct opt_list){ &judge, 1 } : (struct opt_list){ NULL, 0 };
 	run.model = ev->judge_model;
 	run.key_file = ev->judge_key_file;
-	run.jobs = ev->run.jobs;
-	run.retries = ev->run.retries;
-	run.timeout = ev->run.timeout;
-	run.seed = ev->run.seed;
-	run.insecure = ev->run.insecure;
+	run.temperature = run.top_p = NAN;
+	run.max_tokens = -1;
+	run.stats = NULL;
 	if (ev->run.stats && snprintf(stats, sizeof stats, "%s.judge", ev->run.stats) < (int)sizeof stats)
 		run.stats = stats;
 	for (size_t i = 0; i < ns->list.n; i++) {
@@ -220,7 +219,7 @@ open_results(struct newsafety *ns, struct err *e)
 	const struct eval *ev = ns->ev;
 	const struct run *r = &ev->run;
 	json_t *answers = json_pack("{s:s, s:s, s:s?, s:s?, s:f, s:f, s:I, s:I}", "benchmark", "newsafety", "data", ns->data_hash,
-		"endpoint", r->endpoint, "model", r->model, "temperature", r->temperature >= 0 ? r->temperature : 0.0,
+		"endpoint", run_endpoint(r), "model", r->model, "temperature", r->temperature >= 0 ? r->temperature : 0.0,
 		"top_p", r->top_p >= 0 ? r->top_p : 1.0, "max_tokens", (json_int_t)r->max_tokens, "seed", (json_int_t)r->seed);
 	json_t *judged = json_pack("{s:s?, s:s?, s:s}", "judge_endpoint", ev->judge_endpoint, "judge_model", ev->judge_model,
 		"judge_prompt", ns->judge_hash);

@@ -339,7 +339,7 @@ settings(void)
 	const struct eval *ev = st.ev;
 
 	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:f, s:f, s:I, s:I}", "benchmark", "safetybench",
-		"lang", ev->lang == LANG_EN ? "en" : "zh", "data", st.data_hash, "endpoint", ev->run.endpoint, "model", ev->run.model,
+		"lang", ev->lang == LANG_EN ? "en" : "zh", "data", st.data_hash, "endpoint", run_endpoint(&ev->run), "model", ev->run.model,
 		"mode", ev->mode == MODE_LOGPROB ? "logprob" : "generate",
 		"temperature", ev->run.temperature >= 0 ? ev->run.temperature : 0.0, "top_p", ev->run.top_p >= 0 ? ev->run.top_p : 1.0,
 		"shots", (json_int_t)(ev->shots ? BENCH_SHOTS : 0),
