@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL	/* pieces are short: a call would cost as much as the hash */
 #include <xxhash.h>
 
 #include "pretok.h"
@@ -12,8 +13,9 @@
 #define MAX_MERGES (1 << 24)
 #define NO_RANK UINT32_MAX
 
-struct merge {		/* its index is its rank */
+struct pair {		/* two neighbours that a merge joins; a slot of the hash table of them */
 	int left, right, whole;
+	uint32_t rank;		/* NO_RANK: the slot is free */
 };
 
 struct bpe {
@@ -22,10 +24,9 @@ struct bpe {
 	int n;
 	int *slot;		/* hash table of tokens: id, or -1; linear probing, at most half full */
 	size_t nslot;
-	struct merge *merge;
-	uint32_t *pair;		/* the same of merges: rank, or NO_RANK */
+	struct pair *pair;	/* the same of merges */
 	size_t npair;
-	size_t nmerge;
+	uint64_t *maybe;	/* a bit for each value of a longer hash: clear where no pair has it. Most neighbours are no pair; this stays in the cache */
 	int byte[256];		/* the token of a single byte */
 	bool whole;		/* ignore_merges: a piece that is a token is that token */
 };
@@ -154,16 +155,36 @@ load_tokens(struct bpe *b, const char **list, struct err *e)
 
 /* ---- merges ---- */
 
-static uint32_t *
+#define MAYBE_BITS 22	/* 512 KB; one in 15 of the pairs that Llama-3 does not have is looked up in vain */
+
+static inline uint64_t
+pair_hash(int left, int right)
+{
+	return ((uint64_t)(unsigned)left << 32 | (unsigned)right) * 0x9e3779b97f4a7c15u;	/* Fibonacci hashing: the high bits are mixed */
+}
+
+static struct pair *
 pair_slot(const struct bpe *b, int left, int right)
 {
-	uint64_t h = ((uint64_t)(unsigned)left << 32 | (unsigned)right) * 0x9e3779b97f4a7c15u;	/* Fibonacci hashing: the high bits are mixed */
-	size_t i = h >> 32 & (b->npair - 1);
+	size_t i = pair_hash(left, right) >> 32 & (b->npair - 1);
 
-	for (; b->pair[i] != NO_RANK; i = (i + 1) & (b->npair - 1))
-		if (b->merge[b->pair[i]].left == left && b->merge[b->pair[i]].right == right)
+	for (; b->pair[i].rank != NO_RANK; i = (i + 1) & (b->npair - 1))
+		if (b->pair[i].left == left && b->pair[i].right == right)
 			break;
 	return &b->pair[i];
+}
+
+/* NULL: no merge joins them. */
+static inline const struct pair *
+pair_find(const struct bpe *b, int left, int right)
+{
+	uint64_t bit = pair_hash(left, right) >> (64 - MAYBE_BITS);
+	const struct pair *p;
+
+	if (!(b->maybe[bit / 64] >> bit % 64 & 1))
+		return NULL;
+	p = pair_slot(b, left, right);
+	return p->rank == NO_RANK ? NULL : p;
 }
 
 /* The id of a spelled token, or -1. `room` takes its bytes. */
@@ -198,38 +219,42 @@ halves(const json_t *v, char **left, char **right)
 }
 
 static int
+put_pair(struct bpe *b, struct pair p, struct err *e)
+{
+	struct pair *slot = pair_slot(b, p.left, p.right);
+	uint64_t bit = pair_hash(p.left, p.right) >> (64 - MAYBE_BITS);
+
+	if (slot->rank != NO_RANK)
+		return err_set(e, "model.merges[%u]: the same as model.merges[%u]", p.rank, slot->rank);
+	*slot = p;
+	b->maybe[bit / 64] |= (uint64_t)1 << bit % 64;
+	return 0;
+}
+
+static int
 load_merge(struct bpe *b, size_t rank, const json_t *v, struct err *e)
 {
-	struct merge *m = &b->merge[rank];
+	struct pair m = { .rank = rank };
 	char *left, *right, *room;
 	const char *l, *r;
 	size_t nl, nr;
-	uint32_t *slot;
 	int rc = -1;
 
 	if (halves(v, &left, &right) < 0)
 		return err_set(e, "model.merges[%zu]: not two tokens", rank);
 	room = xmalloc(strlen(left) + strlen(right) + 1);
-	m->left = spelled_id(b, left, room);
-	m->right = spelled_id(b, right, room);
-	if (m->left < 0 || m->right < 0) {
-		err_set(e, "model.merges[%zu]: token \"%s\" is not in the vocabulary", rank, m->left < 0 ? left : right);
+	m.left = spelled_id(b, left, room);
+	m.right = spelled_id(b, right, room);
+	if (m.left < 0 || m.right < 0) {
+		err_set(e, "model.merges[%zu]: token \"%s\" is not in the vocabulary", rank, m.left < 0 ? left : right);
 		goto out;
 	}
-	l = bpe_bytes(b, m->left, &nl);
-	r = bpe_bytes(b, m->right, &nr);
+	l = bpe_bytes(b, m.left, &nl);
+	r = bpe_bytes(b, m.right, &nr);
 	memcpy(room, l, nl);
 	memcpy(room + nl, r, nr);
-	m->whole = bpe_find(b, room, nl + nr);
-	slot = pair_slot(b, m->left, m->right);
-	if (m->whole < 0)
-		err_set(e, "model.merges[%zu]: \"%s\" + \"%s\" is not in the vocabulary", rank, left, right);
-	else if (*slot != NO_RANK)
-		err_set(e, "model.merges[%zu]: the same as model.merges[%u]", rank, *slot);
-	else {
-		*slot = rank;
-		rc = 0;
-	}
+	m.whole = bpe_find(b, room, nl + nr);
+	rc = m.whole < 0 ? err_set(e, "model.merges[%zu]: \"%s\" + \"%s\" is not in the vocabulary", rank, left, right) : put_pair(b, m, e);
 out:
 	free(room);
 	free(left);
@@ -239,14 +264,15 @@ out:
 static int
 load_merges(struct bpe *b, const json_t *merges, struct err *e)
 {
-	b->nmerge = json_array_size(merges);
-	if (!json_is_array(merges) || b->nmerge > MAX_MERGES)
+	size_t n = json_array_size(merges);
+
+	if (!json_is_array(merges) || n > MAX_MERGES)
 		return err_set(e, "model.merges is not an array of at most %d", MAX_MERGES);
-	b->merge = xcalloc(b->nmerge, sizeof *b->merge);
-	b->npair = power_of_two(b->nmerge * 2);
+	b->npair = power_of_two(n * 2);
 	b->pair = xreallocarray(NULL, b->npair, sizeof *b->pair);
 	memset(b->pair, -1, b->npair * sizeof *b->pair);
-	for (size_t i = 0; i < b->nmerge; i++)
+	b->maybe = xcalloc(((size_t)1 << MAYBE_BITS) / 64, sizeof *b->maybe);
+	for (size_t i = 0; i < n; i++)
 		if (load_merge(b, i, json_array_get(merges, i), e) < 0)
 			return -1;
 	return 0;
@@ -307,34 +333,46 @@ bpe_free(struct bpe *b)
 	free(b->text);
 	free(b->at);
 	free(b->slot);
-	free(b->merge);
 	free(b->pair);
+	free(b->maybe);
 	free(b);
 }
 
 /* ---- merging ----
  *
  * The piece is a doubly linked list of symbols over its byte positions. The heap holds rank << 32 | position for each pair of neighbours that a merge
- * joins, so its smallest is the pair to join next. A join makes the entries of the pairs beside it stale; they stay and are known by their
- * symbols having changed. A join takes one entry out and puts at most two in, so 2n entries are room enough. */
+ * joins, so its smallest is the pair to join next. A join makes the entries of the pairs beside it stale; they stay and are known by
+ * the rank that is noted at their left symbol being another by now. A join takes one entry out and puts at most two in, so 2n entries are room enough. */
+
+struct symbol {
+	int id;
+	uint32_t rank;		/* of the pair with the next one; NO_RANK: none, or joined to the symbol before */
+	int whole;		/* what the pair becomes */
+	uint32_t next, prev;	/* n: the end; prev of the first is n too */
+};
 
 struct piece {
-	int *sym;		/* -1: joined to the symbol before */
-	uint32_t *next, *prev;	/* n: the end; prev of the first is n too */
+	struct symbol *sym;
 	uint64_t *heap;
 	size_t nheap;
 	uint32_t n;
 };
 
-static void
-push(const struct bpe *b, struct piece *p, uint32_t left, uint32_t right)
+/* The symbol at `left` has a new neighbour or is new itself. */
+static inline void
+look(const struct bpe *b, struct piece *p, uint32_t left)
 {
-	uint32_t rank = *pair_slot(b, p->sym[left], p->sym[right]);
-	uint64_t key = (uint64_t)rank << 32 | left;
+	struct symbol *l = &p->sym[left];
+	const struct pair *pair = l->next == p->n ? NULL : pair_find(b, l->id, p->sym[l->next].id);
+	uint64_t key;
 	size_t i, up;
 
-	if (rank == NO_RANK)
+	l->rank = NO_RANK;
+	if (!pair)
 		return;
+	l->rank = pair->rank;
+	l->whole = pair->whole;
+	key = (uint64_t)pair->rank << 32 | left;
 	for (i = p->nheap++; i > 0 && key < p->heap[up = (i - 1) / 2]; i = up)
 		p->heap[i] = p->heap[up];
 	p->heap[i] = key;
@@ -361,36 +399,32 @@ pop(struct piece *p)
 static void
 join(const struct bpe *b, struct piece *p, uint64_t key)
 {
-	const struct merge *m = &b->merge[key >> 32];
-	uint32_t at = key, right = p->next[at];
+	uint32_t at = key, right = p->sym[at].next;
+	struct symbol *s = &p->sym[at];
 
-	if (p->sym[at] != m->left || right == p->n || p->sym[right] != m->right)
+	if (s->rank != key >> 32)
 		return;
-	p->sym[at] = m->whole;
-	p->sym[right] = -1;
-	p->next[at] = p->next[right];
-	if (p->next[at] != p->n) {
-		p->prev[p->next[at]] = at;
-		push(b, p, at, p->next[at]);
-	}
-	if (p->prev[at] != p->n)
-		push(b, p, p->prev[at], at);
+	s->id = s->whole;
+	s->next = p->sym[right].next;
+	p->sym[right].rank = NO_RANK;
+	if (s->next != p->n)
+		p->sym[s->next].prev = at;
+	look(b, p, at);
+	if (s->prev != p->n)
+		look(b, p, s->prev);
 }
 
 static void
 merge_all(const struct bpe *b, struct piece *p, const char *s, struct ids *out)
 {
-	for (uint32_t i = 0; i < p->n; i++) {
-		p->sym[i] = b->byte[(unsigned char)s[i]];
-		p->next[i] = i + 1;
-		p->prev[i] = i ? i - 1 : p->n;
-	}
-	for (uint32_t i = 0; i + 1 < p->n; i++)
-		push(b, p, i, i + 1);
+	for (uint32_t i = 0; i < p->n; i++)
+		p->sym[i] = (struct symbol){ .id = b->byte[(unsigned char)s[i]], .next = i + 1, .prev = i ? i - 1 : p->n };
+	for (uint32_t i = 0; i < p->n; i++)
+		look(b, p, i);
 	while (p->nheap > 0)
 		join(b, p, pop(p));
-	for (uint32_t i = 0; i < p->n; i = p->next[i])
-		ids_add(out, p->sym[i]);
+	for (uint32_t i = 0; i < p->n; i = p->sym[i].next)
+		ids_add(out, p->sym[i].id);
 }
 
 /* Nearly every piece is a word; their lists need no allocation. */
@@ -400,10 +434,9 @@ void
 bpe_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
 {
 	int id = b->whole || n == 1 ? bpe_find(b, s, n) : -1;
-	int sym[SHORT];
-	uint32_t next[SHORT], prev[SHORT];
+	struct symbol sym[SHORT];
 	uint64_t heap[2 * SHORT];
-	struct piece p = { sym, next, prev, heap, 0, n };
+	struct piece p = { sym, heap, 0, n };
 
 	if (id >= 0) {
 		ids_add(out, id);
@@ -414,12 +447,8 @@ bpe_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
 		return;
 	}
 	p.sym = xreallocarray(NULL, n, sizeof *p.sym);
-	p.next = xreallocarray(NULL, n, sizeof *p.next);
-	p.prev = xreallocarray(NULL, n, sizeof *p.prev);
 	p.heap = xreallocarray(NULL, n, 2 * sizeof *p.heap);
 	merge_all(b, &p, s, out);
 	free(p.sym);
-	free(p.next);
-	free(p.prev);
 	free(p.heap);
 }

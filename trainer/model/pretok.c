@@ -1,147 +1,259 @@
-/* pretok.c - text to pieces with PCRE2, and GPT-2's byte alphabet */
+/* pretok.c - text to pieces, and GPT-2's byte alphabet
+ *
+ * The known expressions are of one make:
+ *
+ *     (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ *
+ * and differ in how many digits go together. A matcher by hand takes each text in one pass, some times faster than an engine of regular expressions: the class of a
+ * character (letter, number, white space or other) and at most that of the next one decide which alternative it is. */
 #include "pretok.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-const char pretok_llama3[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+#define BEFORE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define AFTER "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* Letters and numbers of Unicode 15 and 16, which the reference engine knows; PCRE2 10.42 stops at Unicode 14. */
-#define NEW_LETTERS \
-	"\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}" \
-	"\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}" \
-	"\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}" \
-	"\\x{13460}-\\x{143fa}\\x{16100}-\\x{1611d}\\x{16d40}-\\x{16d6c}\\x{18cff}\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}" \
-	"\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"
-#define NEW_NUMBERS \
-	"\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}" \
-	"\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"
-#define LETTER "\\p{L}" NEW_LETTERS
-#define NUMBER "\\p{N}" NEW_NUMBERS
-#define SPACE "\\p{wspace}"	/* PCRE2's \s also takes U+180E, which the reference engine's does not */
+const char pretok_llama3[] = BEFORE "\\p{N}{1,3}" AFTER, pretok_qwen2[] = BEFORE "\\p{N}" AFTER;
 
-/* The expressions that are known, and how PCRE2 has to be told them. */
 static const struct {
-	const char *pattern, *pcre;
-} known[] = {
-	{ pretok_llama3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n" LETTER NUMBER "]?[" LETTER "]+|[" NUMBER "]{1,3}| ?[^" SPACE LETTER NUMBER "]+[\\r\\n]*"
-		"|" SPACE "*[\\r\\n]+|" SPACE "+(?!\\P{wspace})|" SPACE "+" },
-};
+	const char *pattern;
+	int digits;
+} known[] = { { pretok_llama3, 3 }, { pretok_qwen2, 1 } };
+
+enum class { OTHER, LETTER, NUMBER, SPACE };
+
+#define NEAR 0x10000	/* characters below it have their class in a table */
 
 struct pretok {
-	pcre2_code *code;
-	pcre2_match_context *context;
+	int digits;
+	unsigned char class[NEAR];
 };
 
-static const char *
-find(const char *pattern)
+/* ---- classes ---- */
+
+struct range {
+	int from, to;
+};
+
+/* Letters and numbers of Unicode 15 and 16, which the reference engine knows; utf8proc may be older. */
+static const struct range new_letters[] = {
+	{ 0x1c89, 0x1c8a }, { 0xa7cb, 0xa7cd }, { 0xa7da, 0xa7dc }, { 0x105c0, 0x105f3 }, { 0x10d4a, 0x10d65 }, { 0x10d6f, 0x10d85 },
+	{ 0x10ec2, 0x10ec4 }, { 0x1123f, 0x11240 }, { 0x11380, 0x11389 }, { 0x1138b, 0x1138b }, { 0x1138e, 0x1138e }, { 0x11390, 0x113b5 },
+	{ 0x113b7, 0x113b7 }, { 0x113d1, 0x113d1 }, { 0x113d3, 0x113d3 }, { 0x11bc0, 0x11be0 }, { 0x11f02, 0x11f02 }, { 0x11f04, 0x11f10 },
+	{ 0x11f12, 0x11f33 }, { 0x1342f, 0x1342f }, { 0x13441, 0x13446 }, { 0x13460, 0x143fa }, { 0x16100, 0x1611d }, { 0x16d40, 0x16d6c },
+	{ 0x18cff, 0x18cff }, { 0x1b132, 0x1b132 }, { 0x1b155, 0x1b155 }, { 0x1df25, 0x1df2a }, { 0x1e030, 0x1e06d }, { 0x1e4d0, 0x1e4eb },
+	{ 0x1e5d0, 0x1e5ed }, { 0x1e5f0, 0x1e5f0 }, { 0x2b739, 0x2b739 }, { 0x2ebf0, 0x2ee5d }, { 0x31350, 0x323af },
+};
+static const struct range new_numbers[] = {
+	{ 0x10d40, 0x10d49 }, { 0x116d0, 0x116e3 }, { 0x11bf0, 0x11bf9 }, { 0x11f50, 0x11f59 }, { 0x16130, 0x16139 }, { 0x16d70, 0x16d79 },
+	{ 0x1ccf0, 0x1ccf9 }, { 0x1d2c0, 0x1d2d3 }, { 0x1e4f0, 0x1e4f9 }, { 0x1e5f1, 0x1e5fa },
+};
+
+static bool
+within(const struct range *r, size_t n, int c)
 {
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (strcmp(known[i].pattern, pattern) == 0)
-			return known[i].pcre;
-	return NULL;
+	size_t lo = 0;
+
+	while (lo < n) {
+		size_t mid = lo + (n - lo) / 2;
+
+		if (c > r[mid].to)
+			lo = mid + 1;
+		else
+			n = mid;
+	}
+	return c >= r[lo].from && c <= r[lo].to;
+}
+
+#define WITHIN(table, c) within(table, sizeof table / sizeof *table - 1, c)
+
+static enum class
+class_of(int c)
+{
+	if (white_space(c))
+		return SPACE;
+	switch (utf8proc_category(c)) {
+	case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO:
+		return LETTER;
+	case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO:
+		return NUMBER;
+	case UTF8PROC_CATEGORY_CN:
+		return WITHIN(new_letters, c) ? LETTER : WITHIN(new_numbers, c) ? NUMBER : OTHER;
+	default:
+		return OTHER;
+	}
 }
 
 struct pretok *
 pretok_new(const char *pattern, struct err *e)
 {
-	const char *pcre = find(pattern);
 	struct pretok *p;
-	PCRE2_SIZE at;
-	int code;
+	size_t i = 0;
 
-	if (!pcre) {
+	while (i < sizeof known / sizeof *known && strcmp(known[i].pattern, pattern) != 0)
+		i++;
+	if (i == sizeof known / sizeof *known) {
 		err_set(e, "unknown pre-tokenizer pattern %.200s", pattern);
 		return NULL;
 	}
 	p = xcalloc(1, sizeof *p);
-	p->code = pcre2_compile((PCRE2_SPTR)pcre, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
-	p->context = pcre2_match_context_create(NULL);
-	if (!p->code || !p->context) {
-		err_set(e, "PCRE2 does not take the pre-tokenizer's pattern (error %d at %zu)", code, (size_t)at);
-		pretok_free(p);
-		return NULL;
-	}
-	/* Without the just-in-time compiler (not on every machine) it is the same, slower; a long run of spaces then needs many steps. */
-	pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
-	pcre2_set_match_limit(p->context, UINT32_MAX);
+	p->digits = known[i].digits;
+	for (int c = 0; c < NEAR; c++)
+		p->class[c] = class_of(c);
 	return p;
 }
 
 void
 pretok_free(struct pretok *p)
 {
-	if (!p)
-		return;
-	pcre2_match_context_free(p->context);
-	pcre2_code_free(p->code);
 	free(p);
 }
 
-/* How many of s[0..n) are valid UTF-8. */
+/* ---- matching: s[0..n) is valid UTF-8, its end is the end of the text ---- */
+
+struct text {
+	const struct pretok *p;
+	const unsigned char *s;
+	size_t n;
+};
+
+/* The class of the character at `at`, and its length. */
+static inline enum class
+class_at(const struct text *t, size_t at, size_t *len)
+{
+	const unsigned char *s = t->s + at;
+
+	*len = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	switch (*len) {
+	case 1:
+		return t->p->class[s[0]];
+	case 2:
+		return t->p->class[(s[0] & 0x1f) << 6 | (s[1] & 0x3f)];
+	case 3:
+		return t->p->class[(s[0] & 0x0f) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f)];
+	default:
+		return class_of((s[0] & 0x07) << 18 | (s[1] & 0x3f) << 12 | (s[2] & 0x3f) << 6 | (s[3] & 0x3f));
+	}
+}
+
+/* The end of the run of `class` at `at`, which may be empty; of at most `most` characters. */
+static inline size_t
+run_of(const struct text *t, enum class class, size_t at, size_t most)
+{
+	size_t len;
+
+	while (most-- > 0 && at < t->n && class_at(t, at, &len) == class)
+		at += len;
+	return at;
+}
+
+/* Others, then line ends. */
 static size_t
-valid(const char *s, size_t n)
+others(const struct text *t, size_t at)
+{
+	at = run_of(t, OTHER, at, SIZE_MAX);
+	while (at < t->n && (t->s[at] == '\r' || t->s[at] == '\n'))
+		at++;
+	return at;
+}
+
+/* White space: up to the run's last line end; where it has none, all of it at the end of the text, else all but the last character, which goes with what follows. */
+static size_t
+spaces(const struct text *t, size_t at)
+{
+	size_t last = at, line = 0, end = at, len;
+
+	while (end < t->n && class_at(t, end, &len) == SPACE) {
+		last = end;
+		end += len;
+		if (t->s[last] == '\r' || t->s[last] == '\n')
+			line = end;
+	}
+	return line ? line : end == t->n || last == at ? end : last;
+}
+
+/* The end of a contraction whose apostrophe is at `at`, or 0. Without regard to case: U+017F is an s too. */
+static size_t
+contraction(const struct text *t, size_t at)
+{
+	const unsigned char *s = t->s + at + 1;
+	size_t n = t->n - at - 1;
+	int a = n > 0 ? s[0] | 0x20 : 0, b = n > 1 ? s[1] | 0x20 : 0;
+
+	if (n > 1 && s[0] == 0xc5 && s[1] == 0xbf)
+		return at + 3;
+	if (n > 0 && s[0] < 0x80 && (a == 's' || a == 't' || a == 'm' || a == 'd'))
+		return at + 2;
+	return n > 1 && s[0] < 0x80 && s[1] < 0x80 && ((a == 'l' && b == 'l') || (b == 'e' && (a == 'r' || a == 'v'))) ? at + 3 : 0;
+}
+
+static inline size_t
+piece_end(const struct text *t, size_t at)
+{
+	size_t len, next, end;
+	enum class class = class_at(t, at, &len), after;
+
+	if (class == LETTER)
+		return run_of(t, LETTER, at + len, SIZE_MAX);
+	if (class == NUMBER)
+		return run_of(t, NUMBER, at + len, t->p->digits - 1);
+	if (t->s[at] == '\'' && (end = contraction(t, at)))
+		return end;
+	after = at + len < t->n ? class_at(t, at + len, &next) : SPACE;
+	if (after == LETTER && t->s[at] != '\r' && t->s[at] != '\n')
+		return run_of(t, LETTER, at + len + next, SIZE_MAX);
+	if (class == OTHER || (after == OTHER && t->s[at] == ' '))
+		return others(t, at + len);
+	return spaces(t, at);
+}
+
+/* How many of s[0..n) are valid UTF-8 (Unicode 15, table 3-7). */
+static size_t
+valid(const unsigned char *s, size_t n)
 {
 	size_t i = 0;
 
-	while (i < n) {
-		utf8proc_int32_t c;
-		utf8proc_ssize_t k;
+	for (;;) {
+		uint64_t eight;
 
-		if ((unsigned char)s[i] < 0x80) {
+		while (n - i >= 8 && (memcpy(&eight, s + i, 8), !(eight & 0x8080808080808080u)))
+			i += 8;
+		if (i == n)
+			return i;
+		if (s[i] < 0x80) {
 			i++;
-			continue;
+		} else if (n - i >= 3 && s[i] >= 0xe1 && s[i] <= 0xef && s[i] != 0xed && (s[i + 1] & 0xc0) == 0x80 && (s[i + 2] & 0xc0) == 0x80) {
+			i += 3;	/* nearly all text that is not ASCII; the others are not worth a branch each */
+		} else {
+			utf8proc_int32_t c;
+			utf8proc_ssize_t k = utf8proc_iterate(s + i, n - i, &c);
+
+			if (k <= 0)
+				return i;
+			i += k;
 		}
-		k = utf8proc_iterate((const utf8proc_uint8_t *)s + i, n - i, &c);
-		if (k <= 0)
-			break;
-		i += k;
-	}
-	return i;
-}
-
-/* The pieces of valid UTF-8. An expression that fails for want of memory ends the program, as every allocation does. */
-static void
-run_valid(const struct pretok *p, pcre2_match_data *match, const char *s, size_t n, pretok_piece *piece, void *arg)
-{
-	const PCRE2_SIZE *found = pcre2_get_ovector_pointer(match);
-	size_t at = 0;
-
-	while (at < n) {
-		int rc = pcre2_match(p->code, (PCRE2_SPTR)s, n, at, PCRE2_NO_UTF_CHECK, match, p->context);
-
-		if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
-			die(STATUS_IO, "PCRE2 error %d in the tokenizer", rc);
-		if (rc < 0 || found[0] > at)
-			piece(arg, s + at, (rc < 0 ? n : found[0]) - at);
-		if (rc < 0)
-			break;
-		piece(arg, s + found[0], found[1] - found[0]);
-		at = found[1];
 	}
 }
 
 void
 pretok_run(const struct pretok *p, const char *s, size_t n, pretok_piece *piece, void *arg)
 {
-	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-
-	if (!match)
-		die(STATUS_IO, "out of memory");
 	while (n > 0) {
-		size_t ok = valid(s, n);
+		struct text t = { p, (const unsigned char *)s, valid((const unsigned char *)s, n) };
+		size_t at = 0, end;
 
-		run_valid(p, match, s, ok, piece, arg);
-		if (ok < n)
-			piece(arg, s + ok++, 1);
-		s += ok;
-		n -= ok;
+		for (; at < t.n; at = end) {
+			end = piece_end(&t, at);
+			piece(arg, s + at, end - at);
+		}
+		if (at < n)
+			piece(arg, s + at++, 1);
+		s += at;
+		n -= at;
 	}
-	pcre2_match_data_free(match);
 }
 
 /* A byte that prints stands for itself; the other 68 (0..0x20, 0x7f..0xa0 and 0xad) follow from U+0100 on, in order. */

@@ -13,7 +13,7 @@
 struct pretok;
 
 /* As tokenizer.json spells it. */
-extern const char pretok_llama3[];
+extern const char pretok_llama3[], pretok_qwen2[];	/* Qwen2, 2.5 and 3 */
 
 /* `pattern` as tokenizer.json spells it; NULL with a message when it is not a known one. */
 struct pretok *pretok_new(const char *pattern, struct err *e);
