@@ -19,7 +19,7 @@ CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
 CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report
 NET = -lcurl -luv
 BASE = -ljansson -lxxhash -llmdb -lpthread -lm
-MODEL = -lpcre2-8 -lutf8proc
+MODEL = -lutf8proc
 
 FILTERS = sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick
 PROGRAMS = $(FILTERS) sa-serve sa-train sa-eval sa-report

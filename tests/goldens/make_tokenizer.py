@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
-"""Make tests/goldens/tokenizer/ again: what trainer/model/tokenizer.c is compared with.
+"""Make tests/goldens/tokenizer/ and tokenizer-qwen/ again: what trainer/model/tokenizer.c is compared with.
 
-    python3 tests/goldens/make_tokenizer.py       (tokenizers)
+    python3 tests/goldens/make_tokenizer.py       (tokenizers, xxhash)
 
 tokenizer.json  a vocabulary of 640 entries of the Llama-3 kind, learned here, with added tokens of every option
 cases.jsonl     texts and their ids by Hugging Face's tokenizers: {"text", "special", "ids"}, and "merged" where the ids are
                 others without ignore_merges
+scalars.txt     for each 4,096 code points that are worth it: the XXH64 of the ids (32 bits each, little-endian) of around() each of them
+tokenizer-qwen/ the same of the Qwen kind: single digits, form C, no ignore_merges, ChatML's tokens
 """
 import json
 import pathlib
 import random
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+import xxhash
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-HERE = pathlib.Path(__file__).resolve().parent / "tokenizer"
+HERE = pathlib.Path(__file__).resolve().parent
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
            r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN_PATTERN = PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
 SPECIALS = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|pad|>"]
+QWEN_SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+QWEN_OPTIONS = [AddedToken(t, special=False, normalized=False) for t in ("<tool_call>", "</tool_call>", "<think>", "</think>")]
 OPTIONS = [
     AddedToken("<|eot_id|>!", special=True, normalized=False),      # longer than another at the same place
     AddedToken("<tool>", special=False, normalized=False),          # found in any text
@@ -58,47 +64,84 @@ TEXTS = [
 ]
 
 
-def learn():
+MARKS = [
+    "e\u0301", "e\u0323\u0301", "e\u0301\u0323", "\u1e0b\u0323", "a\u0301b", "\u212b", "\u2126", "\uf900", "\u0344", "\u0958", "\u1100\u1161\u11a8", "\uac00\u11a8",
+    "\u09c7\u09be", "\u1e9b\u0323", "\U0001d15e", "\u0c3c\u0301", "e\u0898\u0323", "\U00011935\U00011930", "Vie\u0323\u0302t Nam", "\u00e9\u0327",
+    "\u0301", " \u0301", "1\u0301", "\n\u0323\u0301", "<|im_end|>\u0338", "\u226e <|im_end|>", "a\u0301" * 40, "a" + "\u0301\u0323" * 40,
+]
+
+
+def base(pattern, size):
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tok.decoder = decoders.ByteLevel()
-    size = 640 - 1 - len(SPECIALS) - len(OPTIONS)
     tok.train_from_iterator([CORPUS], trainers.BpeTrainer(vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
                                                           show_progress=False))
     j = json.loads(tok.to_str())
     assert len(j["model"]["vocab"]) == size
     j["model"]["vocab"]["zebra"] = size     # no merge makes it: only ignore_merges finds it
-    j["model"]["ignore_merges"] = True
     j["model"]["merges"] = [" ".join(m) if not isinstance(m, str) else m for m in j["model"]["merges"]]
-    tok = Tokenizer.from_str(json.dumps(j))
-    tok.add_special_tokens(SPECIALS)
-    for t in OPTIONS:
+    return j
+
+
+def add(tok, specials, options):
+    tok.add_special_tokens(specials)
+    for t in options:
         (tok.add_special_tokens if t.special else tok.add_tokens)([t])
-    bos = SPECIALS[0]
-    tok.post_processor = processors.TemplateProcessing(single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1",
-                                                       special_tokens=[(bos, tok.token_to_id(bos))])
     assert tok.get_vocab_size() == 640
     return tok
 
 
-def random_texts(n):
+def learn():
+    j = base(PATTERN, 640 - 1 - len(SPECIALS) - len(OPTIONS))
+    j["model"]["ignore_merges"] = True
+    tok = add(Tokenizer.from_str(json.dumps(j)), SPECIALS, OPTIONS)
+    bos = SPECIALS[0]
+    tok.post_processor = processors.TemplateProcessing(single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1",
+                                                       special_tokens=[(bos, tok.token_to_id(bos))])
+    return tok
+
+
+def learn_qwen():
+    tok = Tokenizer.from_str(json.dumps(base(QWEN_PATTERN, 640 - 1 - len(QWEN_SPECIALS) - len(QWEN_OPTIONS))))
+    tok.normalizer = normalizers.NFC()
+    tok.post_processor = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
+    return add(tok, QWEN_SPECIALS, QWEN_OPTIONS)
+
+
+def random_texts(n, more=""):
     r = random.Random(5)
-    some = "aZéñ中文か0 1\n\r\t  ''s\u2019tTLl.,!?-_«\u00a0\u3000\u180e\u200b\u200d\u0301\u0e33\U0001f600ⅷ½٣\u0000\u001c\u0085\u2028"
+    some = "aZéñ中文か0 1\n\r\t  ''s\u2019tTLl.,!?-_«\u00a0\u3000\u180e\u200b\u200d\u0301\u0e33\U0001f600ⅷ½٣\u0000\u001c\u0085\u2028" + more
     for _ in range(n):
         yield "".join(r.choice(some) for _ in range(r.randrange(2, 24)))
 
 
-def main():
-    tok = learn()
+def around(c):
+    return f"{c}a{c}1{c} {c}\n{c}'{c}!"
+
+
+def scalars(tok):
+    """Planes 0 to 3 and 14; of the others, which are all of one kind, nothing."""
+    lines = []
+    for block in [*range(0x40), *range(0xe0, 0xf0)]:
+        texts = [around(chr(c)) for c in range(block << 12, (block + 1) << 12) if not 0xd800 <= c < 0xe000]
+        h = xxhash.xxh64()
+        for e in tok.encode_batch(texts, add_special_tokens=False):
+            h.update(b"".join(i.to_bytes(4, "little") for i in e.ids))
+        lines.append(f"{block:x} {h.hexdigest()}\n")
+    return "".join(lines)
+
+
+def write(to, tok, texts):
     j = json.loads(tok.to_str())
     j["model"]["merges"] = [" ".join(m) if not isinstance(m, str) else m for m in j["model"]["merges"]]
-    HERE.mkdir(exist_ok=True)
-    (HERE / "tokenizer.json").write_text(json.dumps(j, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    to.mkdir(exist_ok=True)
+    (to / "tokenizer.json").write_text(json.dumps(j, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     merged = Tokenizer.from_str(json.dumps({**j, "model": {**j["model"], "ignore_merges": False}}))
     lines = []
-    for text in TEXTS + [t for t in CORPUS.splitlines()] + list(random_texts(60)):
+    for text in texts:
         for special in (True, False):
             tok.encode_special_tokens = merged.encode_special_tokens = not special
             ids = tok.encode(text, add_special_tokens=False).ids
@@ -108,8 +151,15 @@ def main():
                 case["merged"] = other
             if special or "<|" in text or "<both>" in text:
                 lines.append(json.dumps(case, ensure_ascii=True))
-    (HERE / "cases.jsonl").write_text("\n".join(lines) + "\n")
-    print(len(lines), "cases,", sum('"merged"' in l for l in lines), "that need ignore_merges")
+    (to / "cases.jsonl").write_text("\n".join(lines) + "\n")
+    (to / "scalars.txt").write_text(scalars(tok))
+    print(to.name, len(lines), "cases,", sum('"merged"' in l for l in lines), "that need ignore_merges")
+
+
+def main():
+    corpus = CORPUS.splitlines()
+    write(HERE / "tokenizer", learn(), TEXTS + corpus + list(random_texts(60)))
+    write(HERE / "tokenizer-qwen", learn_qwen(), [t for t in TEXTS if "<both" not in t] + MARKS + corpus + list(random_texts(60, "\u0323\u0301\u0327\u212b\u1161")))
 
 
 main()

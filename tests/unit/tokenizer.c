@@ -3,14 +3,16 @@
 
 #include <jansson.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "buf.h"
 #include "t.h"
 #include "text.h"
 
 #define GOLDEN "tests/goldens/tokenizer"
+#define QWEN "tests/goldens/tokenizer-qwen"
 
-static struct tok *tok;
+static struct tok *tok, *qwen;
 static json_t *file;	/* tokenizer.json, parsed */
 static char dir[] = "/tmp/sa-tokenizer-XXXXXX";
 
@@ -40,9 +42,9 @@ check_ids(const struct ids *got, const json_t *want, const char *text)
 
 /* Every case, with the ids of `member` where it has that, and what the ids stand for. */
 static void
-check_cases(const struct tok *t, const char *member)
+check_cases(const struct tok *t, const char *cases, int count, const char *member)
 {
-	FILE *f = fopen(GOLDEN "/cases.jsonl", "r");
+	FILE *f = fopen(cases, "r");
 	int n = 0;
 	json_t *c;
 
@@ -59,13 +61,64 @@ check_cases(const struct tok *t, const char *member)
 		n++;
 	}
 	fclose(f);
-	CHECK_INT(n, 236);
+	CHECK_INT(n, count);
 }
 
 static void
 ids_are_those_of_the_reference(void)
 {
-	check_cases(tok, "ids");
+	check_cases(tok, GOLDEN "/cases.jsonl", 236, "ids");
+	check_cases(qwen, QWEN "/cases.jsonl", 256, "ids");
+}
+
+/* One character beside letters, digits, white space and an apostrophe: around() of the script. */
+static void
+encode_around(const struct tok *t, int c, struct ids *out)
+{
+	struct buf b = BUF_INIT(64);
+	unsigned char s[4];
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	for (size_t i = n; i-- > 1; c >>= 6)
+		s[i] = 0x80 | (c & 0x3f);
+	s[0] = n == 1 ? c : (0xf00 >> n & 0xff) | c;
+	for (const char *p = "a1 \n'!"; *p; p++) {
+		buf_add(&b, s, n);
+		buf_addc(&b, *p);
+	}
+	tok_encode(t, b.p, b.n, true, out);
+	buf_free(&b);
+}
+
+static void
+check_scalars(const struct tok *t, const char *golden)
+{
+	FILE *f = fopen(golden, "r");
+	unsigned block;
+	char want[32], got[32];
+	int blocks = 0;
+
+	while (CHECK(f) && fscanf(f, "%x %16s", &block, want) == 2) {
+		struct ids ids = { 0 };
+
+		for (unsigned c = block << 12; c < (block + 1) << 12; c++)
+			if (c < 0xd800 || c >= 0xe000)
+				encode_around(t, c, &ids);
+		snprintf(got, sizeof got, "%016llx", (unsigned long long)XXH64(ids.v, ids.n * sizeof *ids.v, 0));
+		if (!CHECK_STR(got, want))
+			printf("#   characters U+%X000..U+%XFFF\n", block, block);
+		ids_free(&ids);
+		blocks++;
+	}
+	fclose(f);
+	CHECK_INT(blocks, 80);
+}
+
+static void
+every_character_beside_others_has_the_ids_of_the_reference(void)
+{
+	check_scalars(tok, GOLDEN "/scalars.txt");
+	check_scalars(qwen, QWEN "/scalars.txt");
 }
 
 static void
@@ -78,7 +131,7 @@ without_ignore_merges_a_token_that_no_merge_makes_is_not_found(void)
 	json_object_set_new(json_object_get(root, "model"), "ignore_merges", json_false());
 	t = tok_of(root, &e);
 	if (CHECK(t))
-		check_cases(t, "merged");
+		check_cases(t, GOLDEN "/cases.jsonl", 236, "merged");
 	tok_free(t);
 	json_decref(root);
 }
@@ -98,7 +151,7 @@ merges_may_be_pairs(void)
 	}
 	t = tok_of(root, &e);
 	if (CHECK(t))
-		check_cases(t, "ids");
+		check_cases(t, GOLDEN "/cases.jsonl", 236, "ids");
 	tok_free(t);
 	json_decref(root);
 }
@@ -117,13 +170,13 @@ decode(const struct tok *t, const struct ids *ids, struct buf *out)
 }
 
 static void
-check_round(const char *s, size_t n)
+check_round(const struct tok *t, const char *s, size_t n)
 {
 	struct buf b = BUF_INIT(BUF_MAX_TEXT);
 	struct ids ids = { 0 };
 
-	tok_encode(tok, s, n, false, &ids);
-	decode(tok, &ids, &b);
+	tok_encode(t, s, n, false, &ids);
+	decode(t, &ids, &b);
 	CHECK_BYTES(b.p, b.n, s, n);
 	ids_free(&ids);
 	buf_free(&b);
@@ -135,14 +188,15 @@ bytes_that_are_not_utf8_are_kept(void)
 	uint64_t seed = 1;
 	char s[64];
 
-	check_round("a\xff b\xc3", 5);
-	check_round("\xed\xa0\x80 \xf4\x90\x80\x80\xc0\x80", 10);
+	check_round(tok, "a\xff b\xc3", 5);
+	check_round(qwen, "a\xff b\xc3\xe0\xa4", 7);
+	check_round(tok, "\xed\xa0\x80 \xf4\x90\x80\x80\xc0\x80", 10);
 	for (int i = 0; i < 2000; i++) {
 		size_t n = text_random(&seed) % sizeof s;
 
 		for (size_t k = 0; k < n; k++)
 			s[k] = text_random(&seed) % 3 ? text_random(&seed) : ' ' + text_random(&seed) % 95;
-		check_round(s, n);
+		check_round(tok, s, n);
 	}
 }
 
@@ -154,10 +208,33 @@ a_million_times_one_letter_is_one_piece(void)
 	char *s = xmalloc(n);
 
 	memset(s, 'e', n);
-	check_round(s, n);
+	check_round(tok, s, n);
+	check_round(qwen, s, n);
 	memset(s, ' ', n);
-	check_round(s, n);
+	check_round(tok, s, n);
 	free(s);
+}
+
+/* Half a million marks on one letter, the worst order for a sort: quick, and all there. */
+static void
+a_million_bytes_of_marks_are_one_character(void)
+{
+	size_t n = 1 << 20, got = 0;
+	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+	struct ids ids = { 0 };
+
+	buf_addc(&b, 'q');
+	while (b.n < n)
+		buf_add(&b, b.n / 2 % 2 ? "\u0323" : "\u0301", 2);
+	tok_encode(qwen, b.p, b.n, false, &ids);
+	n = b.n;
+	decode(qwen, &ids, &b);
+	CHECK_INT(b.n, n);
+	for (size_t i = 1; i + 1 < b.n; i += 2)
+		got += memcmp(b.p + i, i < n / 2 ? "\u0323" : "\u0301", 2) == 0;
+	CHECK_INT(got, n / 2);
+	ids_free(&ids);
+	buf_free(&b);
 }
 
 static void
@@ -244,6 +321,7 @@ what_is_not_known_is_refused_by_name(void)
 		{ "model dropout", "0.1", "model.dropout is set" },
 		{ "normalizer", "{\"type\":\"Lowercase\"}", "normalizer Lowercase is not known" },
 		{ "decoder", "{\"type\":\"WordPiece\"}", "decoder WordPiece is not known" },
+		{ "normalizer", "{\"type\":\"Sequence\",\"normalizers\":[]}", "normalizer Sequence is not known (known: none, NFC)" },
 		{ "pre_tokenizer", "null", "pre-tokenizer null is not known" },
 		{ "pre_tokenizer", "{\"type\":\"Whitespace\"}", "pre-tokenizer Whitespace is not known" },
 		{ "pre_tokenizer pretokenizers 0 behavior", "\"Removed\"", "pre-tokenizer Split" },
@@ -287,6 +365,19 @@ what_is_not_known_is_refused_by_name(void)
 }
 
 static void
+a_token_to_be_normalized_is_refused_with_a_normalizer(void)
+{
+	json_t *root = json_deep_copy(file);
+	struct err e;
+
+	edit(root, "normalizer", "{\"type\":\"NFC\"}");
+	edit(root, "added_tokens 12 content", "\"late\\u0301\"");
+	CHECK(!tok_of(root, &e));
+	CHECK(strstr(e.msg, "is to be normalized, which is not supported"));
+	json_decref(root);
+}
+
+static void
 a_merge_given_twice_is_refused(void)
 {
 	json_t *root = json_deep_copy(file), *merges = json_object_get(json_object_get(root, "model"), "merges");
@@ -323,20 +414,25 @@ main(void)
 
 	file = json_load_file(GOLDEN "/tokenizer.json", 0, NULL);
 	tok = tok_load(GOLDEN, &e);
-	if (!file || !tok || !mkdtemp(dir))
+	qwen = tok_load(QWEN, &e);
+	if (!file || !tok || !qwen || !mkdtemp(dir))
 		return 99;
 	RUN(ids_are_those_of_the_reference);
+	RUN(every_character_beside_others_has_the_ids_of_the_reference);
 	RUN(without_ignore_merges_a_token_that_no_merge_makes_is_not_found);
 	RUN(merges_may_be_pairs);
 	RUN(bytes_that_are_not_utf8_are_kept);
 	RUN(a_million_times_one_letter_is_one_piece);
+	RUN(a_million_bytes_of_marks_are_one_character);
 	RUN(text_of_special_tokens_stays_text_unless_asked_for);
 	RUN(tokens_are_found_by_name_and_by_id);
 	RUN(a_stream_may_send_whole_characters_only);
 	RUN(what_is_not_known_is_refused_by_name);
+	RUN(a_token_to_be_normalized_is_refused_with_a_normalizer);
 	RUN(a_merge_given_twice_is_refused);
 	RUN(a_file_that_is_none_is_refused_with_its_name);
 	tok_free(tok);
+	tok_free(qwen);
 	json_decref(file);
 	snprintf(path, sizeof path, "%s/tokenizer.json", dir);
 	unlink(path);

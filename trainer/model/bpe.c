@@ -1,6 +1,7 @@
 /* bpe.c - vocabulary, merges, and the merging of one piece */
 #include "bpe.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@ struct pair {		/* two neighbours that a merge joins; a slot of the hash table of
 	uint32_t rank;		/* NO_RANK: the slot is free */
 };
 
+enum made { UNKNOWN, YES, NO };
+
 struct bpe {
 	char *text;		/* all tokens' bytes, one after the other */
 	size_t *at;		/* token i is text[at[i]..at[i+1]) */
@@ -29,6 +32,7 @@ struct bpe {
 	uint64_t *maybe;	/* a bit for each value of a longer hash: clear where no pair has it. Most neighbours are no pair; this stays in the cache */
 	int byte[256];		/* the token of a single byte */
 	bool whole;		/* ignore_merges: a piece that is a token is that token */
+	atomic_uchar *made;	/* else, for each token: do the merges make it of its bytes? enum made, found out when it is first asked */
 };
 
 static size_t
@@ -316,6 +320,7 @@ bpe_new(const json_t *model, struct err *e)
 	b = xcalloc(1, sizeof *b);
 	b->n = json_object_size(vocab);
 	b->whole = json_is_true(json_object_get(model, "ignore_merges"));
+	b->made = xcalloc(b->n, sizeof *b->made);
 	list = by_id(vocab, e);
 	if (!list || load_tokens(b, list, e) < 0 || load_merges(b, json_object_get(model, "merges"), e) < 0) {
 		bpe_free(b);
@@ -335,6 +340,7 @@ bpe_free(struct bpe *b)
 	free(b->slot);
 	free(b->pair);
 	free(b->maybe);
+	free(b->made);
 	free(b);
 }
 
@@ -430,18 +436,13 @@ merge_all(const struct bpe *b, struct piece *p, const char *s, struct ids *out)
 /* Nearly every piece is a word; their lists need no allocation. */
 #define SHORT 128
 
-void
-bpe_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
+static void
+merge_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
 {
-	int id = b->whole || n == 1 ? bpe_find(b, s, n) : -1;
 	struct symbol sym[SHORT];
 	uint64_t heap[2 * SHORT];
 	struct piece p = { sym, heap, 0, n };
 
-	if (id >= 0) {
-		ids_add(out, id);
-		return;
-	}
 	if (n <= SHORT) {
 		merge_all(b, &p, s, out);
 		return;
@@ -451,4 +452,33 @@ bpe_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
 	merge_all(b, &p, s, out);
 	free(p.sym);
 	free(p.heap);
+}
+
+/* Whether the piece s[0..n), which is token `id`, comes out as that. Threads that ask at the same time find the same. */
+static bool
+is_made(const struct bpe *b, int id, const char *s, size_t n)
+{
+	int made = atomic_load_explicit(&b->made[id], memory_order_relaxed);
+	struct ids ids = { 0 };
+
+	if (b->whole || n == 1)
+		return true;
+	if (made == UNKNOWN) {
+		merge_piece(b, s, n, &ids);
+		made = ids.n == 1 ? YES : NO;
+		ids_free(&ids);
+		atomic_store_explicit(&b->made[id], made, memory_order_relaxed);
+	}
+	return made == YES;
+}
+
+void
+bpe_piece(const struct bpe *b, const char *s, size_t n, struct ids *out)
+{
+	int id = bpe_find(b, s, n);
+
+	if (id >= 0 && is_made(b, id, s, n))
+		ids_add(out, id);
+	else
+		merge_piece(b, s, n, out);
 }

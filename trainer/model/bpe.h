@@ -1,7 +1,7 @@
 /* bpe.h - the vocabulary and the merges of a byte-level BPE, the second half of the tokenizer
  *
  * Tokens are byte strings (the file spells them in GPT-2's byte alphabet). A piece starts as one token a byte; of all neighbours that a merge
- * joins, the one with the smallest rank, leftmost first, is joined, until none is left. Read-only after bpe_new(). */
+ * joins, the one with the smallest rank, leftmost first, is joined, until none is left. Thread-safe after bpe_new(). */
 #ifndef SA_BPE_H
 #define SA_BPE_H
 

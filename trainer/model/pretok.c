@@ -4,8 +4,8 @@
  *
  *     (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
  *
- * and differ in how many digits go together. A matcher by hand takes each text in one pass, some times faster than an engine of regular expressions: the class of a
- * character (letter, number, white space or other) and at most that of the next one decide which alternative it is. */
+ * and differ in how many digits go together. A matcher by hand takes a text in one pass, some times faster than an engine of regular expressions:
+ * the class of a character (letter, number, white space or other) and at most that of the next one decide which alternative it is. */
 #include "pretok.h"
 
 #include <stdint.h>
@@ -160,7 +160,8 @@ others(const struct text *t, size_t at)
 	return at;
 }
 
-/* White space: up to the run's last line end; where it has none, all of it at the end of the text, else all but the last character, which goes with what follows. */
+/* White space: up to the run's last line end; where it has none, all of it at the end of the text, else all but the last character, which goes with
+ * what follows. */
 static size_t
 spaces(const struct text *t, size_t at)
 {

@@ -9,6 +9,7 @@
 #include "added.h"
 #include "bpe.h"
 #include "buf.h"
+#include "nfc.h"
 #include "pretok.h"
 
 #define FILE_MAX ((size_t)256 << 20)	/* Llama-3's is 9 MB, or 17 MB with merges as pairs */
@@ -17,6 +18,7 @@ struct tok {
 	struct bpe *bpe;
 	struct added *added;
 	struct pretok *pretok;
+	struct nfc *nfc;	/* NULL: texts are not normalized */
 	int bos;
 };
 
@@ -113,21 +115,46 @@ load_post(struct tok *t, const json_t *o, struct err *e)
 }
 
 static int
+load_normalizer(struct tok *t, const json_t *o, struct err *e)
+{
+	if (!o || json_is_null(o))
+		return 0;
+	if (!is_type(o, "NFC"))
+		return err_set(e, "normalizer %s is not known (known: none, NFC)", type_of(o));
+	t->nfc = nfc_new();
+	return 0;
+}
+
+/* Tokens that are looked for in the normalized text could not be found there unless they are normalized too. */
+static int
+check_added(const struct tok *t, struct err *e)
+{
+	const struct added_token *a;
+
+	for (int id = 0; t->nfc && id < added_size(t->added); id++)
+		if ((a = added_by_id(t->added, id)) && a->normalized && !nfc_is(t->nfc, a->text, a->n))
+			return err_set(e, "added_tokens: \"%s\" is to be normalized, which is not supported", a->text);
+	return 0;
+}
+
+static int
 load(struct tok *t, const json_t *root, struct err *e)
 {
-	const json_t *normalizer = json_object_get(root, "normalizer"), *decoder = json_object_get(root, "decoder");
+	const json_t *decoder = json_object_get(root, "decoder");
 
 	if (!json_is_object(root))
 		return err_set(e, "not a JSON object");
-	if (normalizer && !json_is_null(normalizer))
-		return err_set(e, "normalizer %s is not known (known: none)", type_of(normalizer));
+	if (load_normalizer(t, json_object_get(root, "normalizer"), e) < 0)
+		return -1;
 	if (decoder && !json_is_null(decoder) && !is_type(decoder, "ByteLevel"))
 		return err_set(e, "decoder %s is not known (known: ByteLevel)", type_of(decoder));
 	if (load_pretok(t, json_object_get(root, "pre_tokenizer"), e) < 0)
 		return -1;
 	t->bpe = bpe_new(json_object_get(root, "model"), e);
 	t->added = t->bpe ? added_new(json_object_get(root, "added_tokens"), t->bpe, e) : NULL;
-	return t->added ? load_post(t, json_object_get(root, "post_processor"), e) : -1;
+	if (!t->added || check_added(t, e) < 0)
+		return -1;
+	return load_post(t, json_object_get(root, "post_processor"), e);
 }
 
 struct tok *
@@ -171,6 +198,7 @@ tok_free(struct tok *t)
 	if (!t)
 		return;
 	pretok_free(t->pretok);
+	nfc_free(t->nfc);
 	added_free(t->added);
 	bpe_free(t->bpe);
 	free(t);
@@ -192,6 +220,23 @@ piece(void *arg, const char *s, size_t n)
 	bpe_piece(p->t->bpe, s, n, p->out);
 }
 
+static void encode(struct pass *p, int step, const char *s, size_t n);
+
+/* Normalization comes between the first two steps. */
+static void
+encode_next(struct pass *p, int step, const char *s, size_t n)
+{
+	struct buf b = BUF_INIT(3 * n);	/* Unicode promises no more of form C in UTF-8 (UAX 15) */
+
+	if (step == 0 && p->t->nfc && !nfc_is(p->t->nfc, s, n)) {
+		nfc_add(&b, s, n);
+		s = b.p;
+		n = b.n;
+	}
+	encode(p, step + 1, s, n);
+	buf_free(&b);
+}
+
 /* Added tokens as they are written (step 0), then those of the normalized text (step 1), then everything between. */
 static void
 encode(struct pass *p, int step, const char *s, size_t n)
@@ -206,12 +251,12 @@ encode(struct pass *p, int step, const char *s, size_t n)
 		return;
 	}
 	while (added_find(p->t->added, step == 1, p->special, s, n, next, taken, &h)) {
-		encode(p, step + 1, s + taken, h.start - taken);
+		encode_next(p, step, s + taken, h.start - taken);
 		ids_add(p->out, h.id);
 		taken = h.end;
 		next = h.next;
 	}
-	encode(p, step + 1, s + taken, n - taken);
+	encode_next(p, step, s + taken, n - taken);
 }
 
 void

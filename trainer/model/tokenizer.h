@@ -1,7 +1,7 @@
 /* tokenizer.h - byte-level BPE from tokenizer.json
  *
- * The order of work is HF tokenizers': split on added tokens, pre-tokenizer regex (PCRE2), bytes, whole-piece look-up when ignore_merges, merges
- * by rank. A tokenizer.json with another model, normalizer, pre-tokenizer or decoder is refused by name. Ids in, ids out; text is UTF-8 (invalid
+ * The order of work is HF tokenizers': split on added tokens, NFC where the file says so, pre-tokenizer, bytes, whole-piece look-up when ignore_merges,
+ * merges by rank. A tokenizer.json with another model, normalizer, pre-tokenizer or decoder is refused by name. Ids in, ids out; text is UTF-8 (invalid
  * bytes are encoded byte by byte, never dropped). Thread-safe after loading. */
 #ifndef SA_TOKENIZER_H
 #define SA_TOKENIZER_H
