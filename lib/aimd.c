@@ -21,12 +21,14 @@ start(struct aimd *a, uint64_t now)
 }
 
 void
-aimd_success(struct aimd *a, uint64_t now, double took)
+aimd_success(struct aimd *a, uint64_t now, double took, bool limited)
 {
 	start(a, now);
 	took = took > 1 ? took : 1;
 	a->rtt_ms = a->rtt_ms > 0 ? a->rtt_ms + SMOOTHING * (took - a->rtt_ms) : took;
 	a->good++;
+	if (!limited)
+		return;
 	a->limit += a->limit < a->known / 2 ? 1 : 1 / a->limit + GROWTH;
 	if (a->limit > a->ceiling)
 		a->limit = a->ceiling;

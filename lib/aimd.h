@@ -16,6 +16,7 @@
 #ifndef SA_AIMD_H
 #define SA_AIMD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct aimd {
@@ -29,8 +30,8 @@ struct aimd {
 /* ceiling >= 1. */
 void aimd_init(struct aimd *a, int ceiling);
 
-/* An attempt has succeeded: it took took_ms. */
-void aimd_success(struct aimd *a, uint64_t now_ms, double took_ms);
+/* An attempt has succeeded: it took took_ms. limited: as many were in flight as were allowed; else nothing is learnt about more (RFC 7661). */
+void aimd_success(struct aimd *a, uint64_t now_ms, double took_ms, bool limited);
 
 /* An attempt has met an overloaded server. */
 void aimd_overload(struct aimd *a, uint64_t now_ms);

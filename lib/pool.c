@@ -29,6 +29,10 @@ struct upstream {
 	bool held;		/* the next request is reserved in the bucket */
 	long long held_tokens;
 	int in_flight;
+	int refused;		/* turned away in this round trip: as many fewer are sent until it is over */
+	uint64_t refused_until;	/* ms */
+	long turned_away;	/* 429s in a row, with only one in flight */
+	uint64_t pause;		/* nothing is sent before, ms */
 	bool proved;
 };
 
@@ -229,6 +233,17 @@ in_budget(struct upstream *u, long long tokens, uint64_t now, uint64_t *due)
 	return false;
 }
 
+/* A refusal may come back much faster than an answer; were its place filled at once, the next would be refused as fast. */
+static int
+limit_now(struct upstream *u, uint64_t now)
+{
+	int limit = aimd_limit(&u->aimd);
+
+	if (now >= u->refused_until)
+		u->refused = 0;
+	return limit > u->refused ? limit - u->refused : 1;
+}
+
 static bool
 takes_one(struct upstream *u, long long tokens, uint64_t now, uint64_t *due)
 {
@@ -242,7 +257,13 @@ takes_one(struct upstream *u, long long tokens, uint64_t now, uint64_t *due)
 			sooner(due, breaker_due(&u->breaker));
 		return false;
 	}
-	return u->in_flight < aimd_limit(&u->aimd) && in_budget(u, tokens, now, due);
+	if (u->pause > now) {
+		sooner(due, u->pause);
+		return false;
+	}
+	if (u->refused > 0)
+		sooner(due, u->refused_until);
+	return u->in_flight < limit_now(u, now) && in_budget(u, tokens, now, due);
 }
 
 static double
@@ -292,9 +313,10 @@ upstream_settle(struct upstream *u, long long reserved, long long used)
 void
 upstream_succeeded(struct upstream *u, uint64_t now, double seconds)
 {
+	aimd_success(&u->aimd, now, seconds * 1000, u->in_flight >= limit_now(u, now));
 	u->in_flight--;
 	u->proved = true;
-	aimd_success(&u->aimd, now, seconds * 1000);
+	u->turned_away = 0;
 	breaker_success(&u->breaker, now);
 }
 
@@ -310,22 +332,33 @@ mourn(struct upstream *u, uint64_t now)
 	u->reopen = now;
 }
 
+static void
+refused(struct upstream *u, uint64_t now)
+{
+	if (u->refused++ == 0)
+		u->refused_until = now + 1 + (uint64_t)u->aimd.rtt_ms;
+	aimd_overload(&u->aimd, now);
+}
+
 void
 upstream_failed(struct upstream *u, uint64_t now, bool overload, double random)
 {
 	u->in_flight--;
 	if (overload)
-		aimd_overload(&u->aimd, now);
+		refused(u, now);
 	breaker_failure(&u->breaker, now, random);
 	mourn(u, now);
 }
 
+/* One that turns away even a single request is left alone for a while, longer each time. */
 void
-upstream_paced(struct upstream *u, uint64_t now)
+upstream_paced(struct upstream *u, uint64_t now, double random)
 {
 	u->in_flight--;
-	aimd_overload(&u->aimd, now);
+	refused(u, now);
 	breaker_unsure(&u->breaker);
+	if (aimd_limit(&u->aimd) == 1 && u->in_flight == 0)
+		u->pause = now + (uint64_t)(1000 * retry_backoff(++u->turned_away, random));
 }
 
 void

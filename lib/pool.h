@@ -58,7 +58,7 @@ void upstream_settle(struct upstream *u, long long reserved, long long used);
 /* How it ended, exactly one of these. */
 void upstream_succeeded(struct upstream *u, uint64_t now, double seconds);
 void upstream_failed(struct upstream *u, uint64_t now, bool overload, double random);	/* not reached, no answer, 5xx; random: uniform in 0..1 */
-void upstream_paced(struct upstream *u, uint64_t now);	/* 429 */
+void upstream_paced(struct upstream *u, uint64_t now, double random);	/* 429 */
 void upstream_answered(struct upstream *u, uint64_t now);	/* refused as the request deserved (4xx): the endpoint works */
 void upstream_unsure(struct upstream *u);	/* cancelled: it says nothing */
 

@@ -13,6 +13,8 @@
 #include "loop.h"
 #include "retry.h"
 
+#define PACED_MOST 2	/* a 429 without Retry-After waits as after so many failures at most: up to a second */
+
 static double
 uniform(void)
 {
@@ -292,7 +294,8 @@ next_attempt(struct ask *a, const struct http_result *r, enum verdict v)
 	/* A little is added to what the server asks, so that all do not come back at the same moment. */
 	if (r->retry_after >= 0)
 		return r->retry_after + uniform() * fmin(1, r->retry_after / 10);
-	return retry_backoff(a->attempts, uniform());
+	/* How fast an endpoint that turns requests away is asked is its AIMD limit's business; the request itself waits a little, so that others come between. */
+	return retry_backoff(v == VERDICT_PACED && a->attempts > PACED_MOST ? PACED_MOST : a->attempts, uniform());
 }
 
 /* ---- what an attempt tells ---- */
@@ -323,7 +326,7 @@ tell_pool(struct upstream *u, const struct http_result *r, enum verdict v, enum 
 	if (v == VERDICT_GOOD)
 		upstream_succeeded(u, now, r->seconds);
 	else if (v == VERDICT_PACED)
-		upstream_paced(u, now);
+		upstream_paced(u, now, uniform());
 	else if (c == NET || c == SERVER || c == AUTH)
 		upstream_failed(u, now, r->status == 503 || retry_unreached(r), uniform());
 	else

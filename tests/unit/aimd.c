@@ -53,7 +53,7 @@ tick(struct server *s, struct aimd *a)
 		if (s->flight[i].refused)
 			aimd_overload(a, s->now);
 		else
-			aimd_success(a, s->now, s->flight[i].took);
+			aimd_success(a, s->now, s->flight[i].took, true);
 		s->served -= !s->flight[i].refused;
 		*(s->flight[i].refused ? &s->bad : &s->good) += 1;
 		s->flight[i] = s->flight[--s->flying];
@@ -177,7 +177,7 @@ it_is_cut_at_most_once_a_round_trip(void)
 
 	aimd_init(&a, 64);
 	for (int i = 0; i < 64; i++)
-		aimd_success(&a, 1000, RTT);
+		aimd_success(&a, 1000, RTT, true);
 	for (int i = 0; i < 64; i++)
 		aimd_overload(&a, 1000 + RTT - 1);
 	CHECK_INT(aimd_limit(&a), 64);
@@ -201,14 +201,14 @@ it_is_never_below_one_nor_above_the_ceiling(void)
 		aimd_overload(&a, t);
 	CHECK_INT(aimd_limit(&a), 1);
 	for (uint64_t t = 0; t < 1000; t++)
-		aimd_success(&a, 100000 + t, 0);
+		aimd_success(&a, 100000 + t, 0, true);
 	CHECK_INT(aimd_limit(&a), 1);
 	aimd_init(&a, 10);
 	for (uint64_t t = 0; t < 100000; t += 500)
 		aimd_overload(&a, t);
 	CHECK_INT(aimd_limit(&a), 1);
 	for (uint64_t t = 0; t < 1000; t++)
-		aimd_success(&a, 100000 + t, 1e9);
+		aimd_success(&a, 100000 + t, 1e9, true);
 	CHECK_INT(aimd_limit(&a), 10);
 }
 
