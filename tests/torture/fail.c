@@ -26,6 +26,9 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
 
+static size_t (*real_fwrite)(const void *, size_t, size_t, FILE *);
+static int (*real_fflush)(FILE *), (*real_fclose)(FILE *);
+static FILE *(*real_fopen)(const char *, const char *);
 static struct torture *page;
 static __thread bool inside;	/* of this file's own doing */
 
@@ -70,12 +73,27 @@ no_memory(void)
 	return true;
 }
 
+/* Also called by what comes before start(): the constructors of libraries. */
+static void
+find_streams(void)
+{
+	if (real_fopen)
+		return;
+	inside = true;
+	*(void **)&real_fwrite = dlsym(RTLD_NEXT, "fwrite");
+	*(void **)&real_fflush = dlsym(RTLD_NEXT, "fflush");
+	*(void **)&real_fclose = dlsym(RTLD_NEXT, "fclose");
+	*(void **)&real_fopen = dlsym(RTLD_NEXT, "fopen");
+	inside = false;
+}
+
 __attribute__((constructor)) static void
 start(void)
 {
 	const char *fd = getenv("TORTURE_FD");
 	void *at[2], *p;
 
+	find_streams();
 	if (!fd)
 		return;
 	inside = true;
@@ -225,6 +243,41 @@ writev(int fd, const struct iovec *v, int count)
 	return (size_t)m == total ? syscall(SYS_writev, fd, v, count) : syscall(SYS_write, fd, v[0].iov_base, v[0].iov_len ? 1 : 0);
 }
 
+/* Streams: the C library's own writes cannot be got hold of. */
+size_t
+fwrite(const void *p, size_t size, size_t count, FILE *f)
+{
+	find_streams();
+	return f != stderr && fails(fileno(f), ENOSPC) ? 0 : real_fwrite(p, size, count, f);
+}
+
+int
+fflush(FILE *f)
+{
+	find_streams();
+	return f && f != stderr && fails(fileno(f), ENOSPC) ? EOF : real_fflush(f);
+}
+
+int
+fclose(FILE *f)
+{
+	bool bad = f != stderr && fails(fileno(f), ENOSPC);
+	int rc;
+
+	find_streams();
+	rc = real_fclose(f);
+	if (bad)
+		errno = ENOSPC;
+	return bad ? EOF : rc;
+}
+
+FILE *
+fopen(const char *path, const char *mode)
+{
+	find_streams();
+	return fails(AT_FDCWD, EMFILE) ? NULL : real_fopen(path, mode);
+}
+
 int
 fsync(int fd)
 {
@@ -294,6 +347,7 @@ mmap(void *p, size_t n, int prot, int flags, int fd, off_t at)
 }
 
 /* The names that large-file builds use. */
+FILE *fopen64(const char *, const char *) __attribute__((alias("fopen")));
 int open64(const char *, int, ...) __attribute__((alias("open")));
 int openat64(int, const char *, int, ...) __attribute__((alias("openat")));
 ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));

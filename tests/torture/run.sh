@@ -18,23 +18,27 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 status=0
 
-# all_ways NAME OPTION... - the filter, with each way of failing
+export XDG_RUNTIME_DIR="$tmp/run"
+mkdir -m 700 "$tmp/run"
+
+# all_ways LABEL NAME OPTION... - the filter, with each way of failing
 all_ways() {
-	name=$1
-	shift
+	label=$1 name=$2
+	shift 2
 	for mode in memory files short eintr; do
-		"$BUILD/torture" --mode $mode --most "$MOST" --shim "$BUILD/fail.so" --input "$tmp/input" -- "$BUILD/$name" "$@" || status=1
+		"$BUILD/torture" --mode $mode --most "$MOST" --label "$label" --fresh "$tmp/fresh" --shim "$BUILD/fail.so" --input "$tmp/input" -- \
+			"$BUILD/$name" "$@" || status=1
 	done
 }
 
-# torture NAME ACTION OPTION... - with a fault server (tests/fault/fault.c) that answers everything by that action
+# torture LABEL ACTION OPTION... - the filter that the label's first word names, against a fault server (tests/fault/fault.c) that answers everything by
+# that action; without one when ACTION is empty
 torture() {
-	name=$1 action=$2
+	label=$1 name=${1%% *} action=$2
 	shift 2
-	cat >"$tmp/input"
 	[ -z "$ONLY" ] || [ "$ONLY" = "$name" ] || return 0
 	if [ -z "$action" ]; then
-		all_ways "$name" "$@"
+		all_ways "$label" "$name" --stats "$tmp/stats" "$@"
 		return
 	fi
 	printf '%s\n' "$action" >"$tmp/script"
@@ -45,41 +49,55 @@ torture() {
 		kill -0 $server || { server=; exit 2; }
 		sleep 0.05
 	done
-	all_ways "$name" -e "$(cat "$tmp/ready")" -m fault -j 2 --retries 0 --stats "$tmp/stats" "$@"
+	all_ways "$label" "$name" -e "$(cat "$tmp/ready")" -m fault -j 2 --retries 0 --stats "$tmp/stats" "$@"
 	kill $server
 	wait $server 2>/dev/null
 	server=
 }
 
-torture sa-intent 'ok bias, fraud' <<END
+# Options whose files are in $tmp/fresh begin anew with every run.
+cat >"$tmp/input" <<END
 {"prompt":"a b"}
 {"prompt":"你好","x":1.50}
 {"prompt":"c","category":"EM","intents":["ethics"]}
 END
-torture sa-expand 'ok How do plants grow in spring?' --per-category 1 --tries 1 <<END
+torture sa-intent 'ok bias, fraud'
+cat >"$tmp/input" <<END
 {"prompt":"a b","category":"EM"}
 {"prompt":"你好","category":"PP"}
 {"prompt":"c","category":"none"}
 END
-torture sa-regen 'ok Analysis: a\nAnswer: b' <<END
+torture sa-expand 'ok How do plants grow in spring?' --per-category 1 --tries 1
+cat >"$tmp/input" <<END
 {"prompt":"a b","response":"x"}
 {"prompt":"你好"}
 {"prompt":"c","responses":[{"text":"y","by":"original"}]}
 END
-torture sa-ppl echo <<END
+torture 'sa-regen --failed' 'ok Analysis: a\nAnswer: b' --failed "$tmp/failed"
+cat >"$tmp/input" <<END
 {"prompt":"a b"}
 {"prompt":"你 好"}
 {"prompt":"c d e","ppl":1.50}
 END
-torture sa-judge 'ok [0.5]' <<END
+torture 'sa-ppl --rpm' echo --rpm 1000000 --tpm 1000000000
+cat >"$tmp/input" <<END
 {"prompt":"a b","response":"x"}
 {"prompt":"你好","response":"y"}
 {"prompt":"c","responses":[{"text":"z"}]}
 END
+torture sa-judge 'ok [0.5]'
+torture 'sa-judge --cache' 'ok [0.5]' --cache "$tmp/fresh"
+torture 'sa-judge --batch-out' '' -m fault --batch-out "$tmp/requests"
+if [ -s "$tmp/requests" ]; then
+	"$BUILD/sa-judge" -m fault --batch-out "$tmp/requests" <"$tmp/input" >/dev/null || exit 2
+	jq -c '{custom_id, response: {status_code: 200, body: {choices: [{message: {content: "[0.5]"}, finish_reason: "stop"}]}}}' "$tmp/requests" >"$tmp/results"
+	torture 'sa-judge --batch-in' '' -m fault --batch-in "$tmp/results"
+fi
 printf '[{"instruction":"i","input":"x","output":"o"},\n{"instruction":"j","output":"p"}]' >"$tmp/general"
-torture sa-pick '' --general "$tmp/general" --general-n 2 --stats "$tmp/stats" <<END
+cat >"$tmp/input" <<END
 {"prompt":"a b","ppl":2.5,"prompt_safety":0.1,"responses":[{"text":"x","by":"original","safety":0.2},{"text":"y","by":"m","safety":0.95}]}
 {"prompt":"你好","ppl":3.5,"prompt_safety":0.2,"responses":[{"text":"z","safety":1}]}
 {"prompt":"c","ppl":1e2,"prompt_safety":0.9,"responses":[]}
 END
+torture sa-pick '' --general "$tmp/general" --general-n 2
 exit $status

@@ -1,16 +1,18 @@
 /* torture - run a program again and again, each time with another of its calls failing
  *
- *     torture [--mode memory|files|short|eintr] [--most N | --at N] [--limit SEC] --shim FILE --input FILE -- program [argument ...]
+ *     torture [--mode memory|files|short|eintr] [--most N | --at N] [--limit SEC] [--fresh DIR] [--label TEXT] --shim FILE --input FILE
+ *             -- program [argument ...]
  *
  * The first run is left alone; it must succeed, and what it writes is what the others are compared with. Then call 1, 2, 3, ... fails (fail.c),
  * every so many-th when there are more than --most. A run is good when it ends within --limit seconds (10), by itself, with one of the exit statuses of
  * sa(7); with 0 only when the output is the undisturbed one; with a message otherwise, and with whole lines, each of them one of the
  * undisturbed ones, in their order, or a record with sa_error. A call that is interrupted or cut short must make no difference at all.
  *
- * Prints one line of figures, and before it whatever was wrong, with the way to the failing call; status 1 when something was. Where a library does
- * not live through its failing call, the table `excused` says so. */
+ * Prints one line of figures, and before it whatever was wrong, with the way to the failing call; status 1 when something was. Where a library falls short,
+ * the table `excused` says so. */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
@@ -36,16 +38,17 @@ struct outcome {
 	struct buf out, err;
 };
 
-/* Libraries that end the process with this signal when an allocation that they make themselves fails. None: jansson, libuv and libcurl allocate by
- * our x-allocators (prog_init(), filter_run(), http_init()), and OpenSSL lives through it. */
+/* Libraries that make an error (a clean one) of a call of theirs that is cut short or interrupted. No library is excused from doing without memory: jansson,
+ * libuv and libcurl, which do not all live through it, allocate by our x-allocators (prog_init(), filter_run(), http_init()). */
 static const struct excuse {
 	const char *module;	/* how the name of its file begins */
-	int signal;
+	const char *why;
 } excused[] = {
-	{ NULL, 0 },
+	{ "liblmdb.so", "takes a short write for a full disk and does not repeat a read; on a file, which is all it has, Linux gives neither" },
+	{ NULL, NULL },
 };
 
-static const char *shim, *input;
+static const char *shim, *input, *label, *fresh;
 static int mode;
 static long long most = 1000, only = 0, limit = 10;
 static struct torture *page;
@@ -114,6 +117,13 @@ collect(struct buf *b, int fd)
 	close(fd);
 }
 
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st, (void)kind, (void)where;
+	return remove(path);
+}
+
 /* Run it with call `at` failing. */
 static void
 run(char **argv, long at, struct outcome *o)
@@ -121,6 +131,8 @@ run(char **argv, long at, struct outcome *o)
 	int out = memory_file(), err = memory_file();
 	pid_t pid;
 
+	if (fresh)
+		nftw(fresh, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	*page = (struct torture){ .mode = mode, .at = at };
 	pid = fork();
 	if (pid < 0)
@@ -192,12 +204,14 @@ complaint(const struct outcome *o, const struct outcome *base)
 	return whole_lines(&o->out, &base->out) ? NULL : "the output is no records";
 }
 
-/* frame[0] is the shim's. */
+/* Did the failing call come straight from such a library? frame[0] is the shim's. */
 static bool
 is_excused(const struct outcome *o)
 {
+	if ((mode != TORTURE_SHORT && mode != TORTURE_EINTR) || page->frames < 2 || o->status < 0 || o->status > STATUS_BUDGET)
+		return false;
 	for (const struct excuse *x = excused; x->module; x++)
-		if (page->frames > 1 && strncmp(page->frame[1], x->module, strlen(x->module)) == 0 && o->status == 128 + x->signal)
+		if (strncmp(page->frame[1], x->module, strlen(x->module)) == 0)
 			return true;
 	return false;
 }
@@ -238,10 +252,9 @@ static void
 report(const char *program, long calls)
 {
 	static const char *const mode_name[] = { "memory", "files", "short", "eintr" };
-	const char *slash = strrchr(program, '/');
-
-	printf("%-10s %-6s %6ld calls %5ld tortured %5ld absorbed %5ld clean errors %3ld excused %3ld unreached %3ld wrong\n",
-	       slash ? slash + 1 : program, mode_name[mode], calls, absorbed + clean + excuses + unreached + wrong, absorbed, clean, excuses, unreached, wrong);
+	printf("%-24s %-6s %6ld calls %5ld tortured %5ld absorbed %5ld clean errors %3ld unreached %3ld excused %3ld wrong\n", label ? label : program,
+	       mode_name[mode], calls, absorbed + clean + unreached + excuses + wrong, absorbed, clean, unreached, excuses,
+	       wrong);
 }
 
 int
@@ -252,6 +265,8 @@ main(int argc, char **argv)
 		{ "most", 0, OPT_INT, &most, "N", "runs at most, spread over all calls (default 1000)", 1, 1e9 },
 		{ "at", 0, OPT_INT, &only, "N", "only with this call failing", 1, 1e9 },
 		{ "limit", 0, OPT_INT, &limit, "SEC", "a run that takes longer hangs (default 10)", 1, 3600 },
+		{ "label", 0, OPT_STR, &label, "TEXT", "what the figures are said to be of (default: the program)", 0, 0 },
+		{ "fresh", 0, OPT_STR, &fresh, "DIR", "remove this directory before every run", 0, 0 },
 		{ "shim", 0, OPT_STR, &shim, "FILE", "fail.so", 0, 0 },
 		{ "input", 0, OPT_STR, &input, "FILE", "standard input of every run", 0, 0 },
 		{ 0 },
