@@ -5,13 +5,13 @@
 
 #include "err.h"
 
-struct block *
-block_of(char *p, size_t n)
+struct slice
+block_slice(char *p, size_t n)
 {
 	struct block *b = xmalloc(sizeof *b);
 
 	*b = (struct block){ .refs = 1, .cap = n, .p = p };
-	return b;
+	return (struct slice){ b, p, n };
 }
 
 struct block *

@@ -21,7 +21,7 @@ struct slice {
 };
 
 struct block *block_new(size_t cap);	/* one reference, the caller's */
-struct block *block_of(char *p, size_t n);	/* the same over malloc'd memory, which it takes */
+struct slice block_slice(char *p, size_t n);	/* a block of these malloc'd bytes, which it takes, as a slice */
 struct block *block_hold(struct block *b);	/* one reference more; returns b */
 void block_drop(struct block *b);	/* one less; NULL does nothing */
 

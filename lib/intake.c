@@ -208,24 +208,6 @@ intake_line(struct intake *in, struct line *out, struct err *e)
 	}
 }
 
-enum intake_state
-intake_take(struct intake *in, struct input **out, struct err *e)
-{
-	struct line line;
-	enum intake_state state = intake_line(in, &line, e);
-	struct input *i;
-
-	*out = NULL;
-	if (state != INTAKE_LINE)
-		return state;
-	i = xmalloc(sizeof *i + line.n + 1);
-	*i = (struct input){ .at = line.at, .too_long = line.too_long, .n = line.n };
-	memcpy(i->text, line.p, line.n);
-	i->text[line.n] = 0;
-	*out = i;
-	return state;
-}
-
 size_t
 intake_blank(const struct intake *in)
 {

@@ -21,15 +21,6 @@
 
 struct intake;
 
-/* A line; free() it. */
-struct input {
-	struct input *next;
-	size_t at;		/* its number, from 1 */
-	bool too_long;		/* cut at max_line */
-	size_t n;
-	char text[];
-};
-
 enum intake_state { INTAKE_WAIT, INTAKE_LINE, INTAKE_END, INTAKE_ERROR };
 
 /* Start reading: from next(arg), or from standard input when it is NULL, where lines of more than max_line bytes are cut. */
@@ -38,9 +29,6 @@ struct intake *intake_start(int (*next)(void *arg, char **p, size_t *n, struct e
 /* The next line in *out, if there is one now; it is there until the next call, longer for whoever holds its block. INTAKE_ERROR leaves its
  * message in *e. */
 enum intake_state intake_line(struct intake *in, struct line *out, struct err *e);
-
-/* The same as a copy. */
-enum intake_state intake_take(struct intake *in, struct input **out, struct err *e);
 
 size_t intake_blank(const struct intake *in);	/* blank lines so far */
 

@@ -534,9 +534,7 @@ rec_line(struct rec *r)
 		n += strlen(d->name) + d->n + strlen("\"\":,");
 	b = (struct buf){ .p = xmalloc(n), .cap = n, .max = SIZE_MAX / 2 };
 	rec_write(r, &b);
-	n = b.n;
-	b.p = buf_take(&b);
-	return (struct slice){ block_of(b.p, n), b.p, n };
+	return block_slice(b.p, b.n);
 }
 
 int

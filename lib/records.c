@@ -55,67 +55,55 @@ fail(struct rec *r, enum rec_class c, const char *fmt, ...)
 
 /* ---- out ---- */
 
-static char *
-record_line(struct rec *r, size_t *n)
-{
-	struct buf b = BUF_INIT(SIZE_MAX / 2);
-
-	rec_write(r, &b);
-	*n = b.n;
-	return buf_take(&b);
-}
-
 /* A record that failed leaves by --failed, by the output, or, of a selecting filter, not at all. */
 static void
-failed_out(size_t place, char *line, size_t n)
+failed_out(size_t place, struct slice line)
 {
 	if (loop->f->selects) {
 		loop->stats.dropped++;
-		free(line);
-		window_finish(loop->window, place, NULL, 0);
+		block_drop(line.block);
+		window_finish(loop->window, place, (struct slice){ 0 });
 	} else if (loop->failed) {
 		loop->stats.diverted++;
-		window_finish_to(loop->window, place, line, n, loop->failed);
+		window_finish_to(loop->window, place, line, loop->failed);
 	} else {
-		window_finish(loop->window, place, line, n);
+		window_finish(loop->window, place, line);
 	}
 }
 
 void
 loop_finished(struct asks *q)
 {
-	char *line = NULL;
-	size_t n = 0;
+	struct slice line = { 0 };
 
 	if (q->pending && !q->failed) {
 		loop->stats.pending++;
 		rec_revert(q->rec);
 	}
 	if (q->failed || q->pending || !q->taken)
-		line = record_line(q->rec, &n);
+		line = rec_line(q->rec);
 	else
 		loop->stats.taken++;
 	if (q->failed)
-		failed_out(q->place, line, n);
+		failed_out(q->place, line);
 	else
-		window_finish(loop->window, q->place, line, n);
+		window_finish(loop->window, q->place, line);
 	asks_end(q);
 }
 
 static void
-bad_line(const struct input *i, const char *why)
+bad_line(const struct line *i, const char *why)
 {
 	struct buf b = BUF_INIT(SIZE_MAX / 2);
-	size_t place = window_enter(loop->window, i->n), n;
+	size_t place = window_enter(loop->window, i->n);
 
 	say_failure(i->at, BAD_RECORD, why);
-	rec_wrap(i->text, i->n, loop->f->name, why, &b);
-	n = b.n;
-	failed_out(place, buf_take(&b), n);
+	rec_wrap(i->p, i->n, loop->f->name, why, &b);
+	failed_out(place, block_slice(b.p, b.n));
 }
 
 static void
-too_long(const struct input *i)
+too_long(const struct line *i)
 {
 	long long most = loop->run->max_line;
 	char why[80];
@@ -129,20 +117,9 @@ too_long(const struct input *i)
 
 /* ---- in ---- */
 
-/* The escape \u0000 somewhere in a valid line. Texts go to the model as C strings: it would be asked about what stands before the NUL only, and
- * the rest would pass unseen. */
-static bool
-holds_nul(const char *line)
-{
-	for (; (line = strchr(line, '\\')); line += 2)
-		if (strncmp(line + 1, "u0000", 5) == 0)
-			return true;
-	return false;
-}
-
 /* Ask about it; what needs no answer is finished at once. */
 static void
-converse(struct rec *r, const struct input *i)
+converse(struct rec *r, const struct line *i)
 {
 	struct asks *q = xmalloc(sizeof *q);
 
@@ -154,13 +131,16 @@ converse(struct rec *r, const struct input *i)
 	loop->current = NULL;
 	if (!q->failed && !q->taken && TAILQ_EMPTY(&q->list))
 		loop->stats.passed++;
-	if (!TAILQ_EMPTY(&q->list) && holds_nul(i->text))
+	if (!TAILQ_EMPTY(&q->list))
+		rec_own(r);	/* the lines around it may be through long before its reply is there */
+	/* Texts go to the model as C strings: it would be asked about what stands before the NUL only, and the rest would pass unseen. */
+	if (!TAILQ_EMPTY(&q->list) && rec_holds_nul(r))
 		loop_fail(q, BAD_RECORD, "a text with a NUL character (\\u0000) cannot be asked about", 0, 0);
 	asks_go_on(q);
 }
 
 static void
-record_in(const struct input *i)
+record_in(const struct line *i)
 {
 	const char *stage;
 	struct rec *r;
@@ -172,18 +152,15 @@ record_in(const struct input *i)
 		too_long(i);
 		return;
 	}
-	r = rec_parse(i->text, i->n, &e);
+	r = rec_take(i->block, i->p, i->n, &e);
 	if (!r) {
 		bad_line(i, e.msg);
 		return;
 	}
 	stage = loop->f->selects ? NULL : rec_failed_by(r);
 	if (stage && strcmp(stage, loop->f->name) != 0) {
-		size_t n, place = window_enter(loop->window, i->n);
-		char *line = record_line(r, &n);
-
 		loop->stats.passed++;
-		window_finish(loop->window, place, line, n);
+		window_finish(loop->window, window_enter(loop->window, i->n), rec_line(r));
 		rec_free(r);
 		return;
 	}
@@ -195,16 +172,15 @@ record_in(const struct input *i)
 bool
 records_admit(int *left)
 {
-	struct input *i;
+	struct line line;
 	struct err e;
 
 	for (; !loop->input_over; (*left)--) {
 		if (window_full(loop->window) || *left <= 0)
 			return true;
-		switch (intake_take(loop->in, &i, &e)) {
+		switch (intake_line(loop->in, &line, &e)) {
 		case INTAKE_LINE:
-			record_in(i);
-			free(i);
+			record_in(&line);
 			break;
 		case INTAKE_WAIT:
 			return false;

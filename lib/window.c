@@ -238,7 +238,7 @@ window_enter(struct window *w, size_t bytes)
 }
 
 void
-window_finish_slice(struct window *w, size_t place, struct slice line)
+window_finish(struct window *w, size_t place, struct slice line)
 {
 	struct slot *s = slot(w, place);
 
@@ -256,15 +256,9 @@ window_finish_slice(struct window *w, size_t place, struct slice line)
 }
 
 void
-window_finish(struct window *w, size_t place, char *line, size_t n)
+window_finish_to(struct window *w, size_t place, struct slice line, struct output *to)
 {
-	window_finish_slice(w, place, line ? (struct slice){ block_of(line, n), line, n } : (struct slice){ 0 });
-}
-
-void
-window_finish_to(struct window *w, size_t place, char *line, size_t n, struct output *to)
-{
-	window_finish(w, place, line, n);
+	window_finish(w, place, line);
 	slot(w, place)->to = to;
 }
 

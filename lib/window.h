@@ -32,10 +32,9 @@ void window_free(struct window *w);
 bool window_full(const struct window *w);
 bool window_empty(const struct window *w);
 size_t window_enter(struct window *w, size_t bytes);	/* the record's place */
-void window_finish_slice(struct window *w, size_t place, struct slice line);	/* takes the reference; block == NULL: no line */
-void window_finish(struct window *w, size_t place, char *line, size_t n);	/* takes the malloc'd line; NULL: none */
+void window_finish(struct window *w, size_t place, struct slice line);	/* takes the reference; block == NULL: no line */
 /* The same, but written to `to` when its turn comes, and not counted. */
-void window_finish_to(struct window *w, size_t place, char *line, size_t n, struct output *to);
+void window_finish_to(struct window *w, size_t place, struct slice line, struct output *to);
 /* Those that are finished, in order: up to the first that is not; unordered: all, in the order of finishing. How many lines that were. */
 size_t window_write(struct window *w, struct output *o);
 

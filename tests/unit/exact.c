@@ -428,7 +428,7 @@ pass(FILE *f)
 
 			if (CHECK(rec != NULL))
 				s = rec_line(rec);
-			window_finish_slice(w, place, s);
+			window_finish(w, place, s);
 			rec_free(rec);
 			if (window_full(w))
 				window_write(w, o);

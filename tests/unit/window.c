@@ -23,11 +23,13 @@ gather(void *arg, const char *line, size_t n)
 	return 0;
 }
 
-static char *
+static struct slice
 text(const char *s)
 {
-	return strcpy(malloc(strlen(s) + 1), s);
+	return block_slice(strcpy(malloc(strlen(s) + 1), s), strlen(s));
 }
+
+static const struct slice none;
 
 static size_t
 write_now(struct window *w, struct output *o)
@@ -50,12 +52,12 @@ finished_records_leave_in_the_order_of_entering(void)
 	struct output *o = output_new(gather, NULL);
 	size_t a = window_enter(w, 1), b = window_enter(w, 1), c = window_enter(w, 1);
 
-	window_finish(w, b, text("b "), 2);
+	window_finish(w, b, text("b "));
 	CHECK_STR(written(w, o), "");
-	window_finish(w, a, text("a "), 2);
+	window_finish(w, a, text("a "));
 	CHECK_STR(written(w, o), "a b ");
 	CHECK(!window_empty(w));
-	window_finish(w, c, NULL, 0);
+	window_finish(w, c, none);
 	CHECK_INT(write_now(w, o), 0);
 	CHECK_STR(got, "");
 	CHECK(window_empty(w));
@@ -76,16 +78,16 @@ unordered_they_leave_as_they_finish(void)
 	c = window_enter(w, 1);
 	d = window_enter(w, 1);
 	CHECK(window_full(w));
-	window_finish(w, c, text("c "), 2);
-	window_finish(w, b, text("b "), 2);
+	window_finish(w, c, text("c "));
+	window_finish(w, b, text("b "));
 	CHECK(window_full(w));
 	CHECK_STR(written(w, o), "c b ");
 	CHECK(!window_full(w));
 	b = window_enter(w, 1);
-	window_finish(w, d, NULL, 0);
-	window_finish(w, b, text("b2 "), 3);
+	window_finish(w, d, none);
+	window_finish(w, b, text("b2 "));
 	CHECK_STR(written(w, o), "b2 ");
-	window_finish(w, a, text("a "), 2);
+	window_finish(w, a, text("a "));
 	CHECK(!window_empty(w));
 	CHECK_STR(written(w, o), "a ");
 	CHECK(window_empty(w));
@@ -112,12 +114,12 @@ a_record_may_leave_by_another_output_and_is_not_counted(void)
 
 		if (unordered)
 			window_unordered(w);
-		window_finish_to(w, window_enter(w, 1), text("x "), 2, other);
-		window_finish(w, window_enter(w, 1), text("y "), 2);
+		window_finish_to(w, window_enter(w, 1), text("x "), other);
+		window_finish(w, window_enter(w, 1), text("y "));
 		CHECK_INT(write_now(w, o), 1);
 		CHECK_STR(got, "y ");
 		CHECK_INT(elsewhere_n, unordered + 1);
-		window_finish(w, window_enter(w, 1), text("z "), 2);
+		window_finish(w, window_enter(w, 1), text("z "));
 		CHECK_STR(written(w, o), "z ");
 		window_free(w);
 		output_free(o);
@@ -139,11 +141,11 @@ it_is_full_by_records_or_by_bytes(void)
 		CHECK(!window_full(w));
 		b = window_enter(w, 500);
 		CHECK(window_full(w));
-		window_finish(w, b, text("b"), 1);
+		window_finish(w, b, text("b"));
 		CHECK(!window_full(w));
 		window_enter(w, 1);
 		CHECK(window_full(w));
-		window_finish(w, a, text("a"), 1);
+		window_finish(w, a, text("a"));
 		CHECK_STR(written(w, o), unordered ? "ba" : "ab");
 		CHECK(!window_full(w) && !window_empty(w));
 		window_free(w);
@@ -178,7 +180,7 @@ many_records_pass_whatever_the_order_of_finishing(void)
 				int k = (int)((seed >> 20) % (unsigned)n);
 
 				snprintf(number, sizeof number, "%d ", open[k]);
-				window_finish(w, place[k], text(number), strlen(number));
+				window_finish(w, place[k], text(number));
 				place[k] = place[--n];
 				open[k] = open[n];
 			}
@@ -204,7 +206,7 @@ a_window_may_be_left_with_records_in_it(void)
 		if (unordered)
 			window_unordered(w);
 		window_enter(w, 1);
-		window_finish(w, window_enter(w, 1), text("x"), 1);
+		window_finish(w, window_enter(w, 1), text("x"));
 		CHECK(!window_empty(w));
 		window_free(w);
 	}
