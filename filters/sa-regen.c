@@ -57,6 +57,13 @@ ask(struct rec *r, struct asks *q)
 	return DONE;
 }
 
+/* Texts of records and replies are known to be UTF-8. jansson's own check of that goes byte by byte. */
+static void
+set_text(json_t *response, const char *name, const char *s, size_t n)
+{
+	json_object_set_new_nocheck(response, name, json_stringn_nocheck(s, n));
+}
+
 /* The responses that stay: the original ones, from `responses` or else from `response`. A new list, the caller's. */
 static json_t *
 originals(struct rec *r)
@@ -68,22 +75,31 @@ originals(struct rec *r)
 	json_array_foreach(rec_get(r, "responses"), i, one)
 		if (is_original(one))
 			json_array_append(list, one);
-	if (json_array_size(list) == 0 && response && *response)
-		json_array_append_new(list, json_pack("{s:o, s:s}", "text", json_stringn(response, rec_text_len(r, "response")), "by", "original"));
+	if (json_array_size(list) == 0 && response && *response) {
+		one = json_object();
+		json_object_set(one, "text", rec_get(r, "response"));
+		set_text(one, "by", "original", strlen("original"));
+		json_array_append_new(list, one);
+	}
 	return list;
 }
 
 static int
 take(struct rec *r, const struct reply *a, struct asks *more)
 {
+	const char *model = run_model();
+	json_t *list, *one;
 	struct thought t;
-	json_t *list;
 
 	(void)more;
 	if (text_thought(a->text, &t) < 0)
 		return fail(r, UNPARSED, "no \"Answer:\" part in the reply: %.80s", a->text);
+	one = json_object();
+	set_text(one, "text", t.answer, t.nanswer);
+	set_text(one, "by", model, strlen(model));
+	set_text(one, "thought", t.thought, t.nthought);
 	list = originals(r);
-	json_array_append_new(list, json_pack("{s:s%, s:s, s:s%}", "text", t.answer, t.nanswer, "by", run_model(), "thought", t.thought, t.nthought));
+	json_array_append_new(list, one);
 	put_json(r, "responses", list);
 	return DONE;
 }
