@@ -35,7 +35,7 @@ static const struct opt opts[] = {
 	{ .name = "unix", .kind = OPT_STR, .to = &socket_path, .arg = "PATH", .help = "listen on a Unix socket instead" },
 	{ .name = "name", .kind = OPT_STR, .to = &engine_opts.name, .arg = "NAME", .help = "the model's name (the directory's last component)" },
 	{ .name = "shared", .kind = OPT_STR, .to = &shared, .arg = "PREFIX", .help = "serve on PREFIX.sock while somebody holds a lease on PREFIX.lease" },
-	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2 or llamafactory (by recognition)" },
+	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2, llamafactory, chatml, qwen2.5 or qwen3 (by recognition)" },
 	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },

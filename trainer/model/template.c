@@ -1,24 +1,25 @@
-/* template.c - chat templates: recognising a checkpoint's own, and rendering a conversation to token ids */
+/* template.c - chat templates: their names, and recognising a checkpoint's own */
 #include "template.h"
 
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-#include <utf8proc.h>
+#include <xxhash.h>
 
 #include "buf.h"
-#include "pretok.h"
 
 #define FILE_MAX ((size_t)16 << 20)
-#define KNOWN "llama3, llama3.2, llamafactory"
+#define KNOWN "llama3, llama3.2, llamafactory, chatml, qwen2.5, qwen3"
 
 static const char *const names[] = {
 	[TEMPLATE_LLAMA3] = "llama3",
 	[TEMPLATE_LLAMA32] = "llama3.2",
 	[TEMPLATE_LLAMAFACTORY] = "llamafactory",
+	[TEMPLATE_CHATML] = "chatml",
+	[TEMPLATE_QWEN25] = "qwen2.5",
+	[TEMPLATE_QWEN3] = "qwen3",
 };
 
 int
@@ -65,6 +66,18 @@ static const char *const llama32[] = {
 	"{%-ifadd_generation_prompt%}{{-'<|start_header_id|>assistant<|end_header_id|>\\n\\n'}}{%-endif%}",
 };
 
+/* Others are known by the XXH64 of their text without the last line ends (goldens/make_template.py prints it). */
+static const struct {
+	uint64_t hash;
+	enum template which;
+} hashes[] = {
+	{ 0x3f951c547f06568f, TEMPLATE_CHATML },	/* "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + ...", transformers' old default */
+	{ 0x408946d744ba89ee, TEMPLATE_CHATML },	/* the same with line ends themselves for \n */
+	{ 0x438e1930d4ab6761, TEMPLATE_CHATML },	/* Qwen3-4B-Instruct-2507 */
+	{ 0x14f39dfcc63bcdcb, TEMPLATE_QWEN25 },	/* Qwen2.5-7B-Instruct */
+	{ 0xa2f2632e64077a8e, TEMPLATE_QWEN3 },		/* Qwen3-8B */
+};
+
 /* Shortens s in place. */
 static void
 drop_white_space(char *s)
@@ -88,6 +101,11 @@ recognise(char *jinja, enum template *out)
 	*out = TEMPLATE_LLAMA3;
 	if (strcmp(jinja, template_llama3_jinja) == 0 || strcmp(jinja, llama3_first) == 0)
 		return true;
+	for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++)
+		if (XXH64(jinja, n, 0) == hashes[i].hash) {
+			*out = hashes[i].which;
+			return true;
+		}
 	*out = TEMPLATE_LLAMA32;
 	drop_white_space(jinja);
 	for (size_t i = 0; i < sizeof llama32 / sizeof *llama32; i++)
@@ -161,175 +179,4 @@ template_detect(const char *dir, enum template *out, struct err *e)
 	free(jinja);
 	buf_free(&path);
 	return rc;
-}
-
-/* ---- rendering ---- */
-
-/* What is appended to, and the template's special tokens. */
-struct writer {
-	const struct tok *t;
-	struct ids *out, *mark;
-	int bos, start, end, eot;
-};
-
-static void
-put_mark(struct writer *w, size_t before, bool supervised)
-{
-	for (size_t i = before; w->mark && i < w->out->n; i++)
-		ids_add(w->mark, supervised);
-}
-
-static void
-put_id(struct writer *w, int id, bool supervised)
-{
-	size_t before = w->out->n;
-
-	ids_add(w->out, id);
-	put_mark(w, before, supervised);
-}
-
-static void
-put_text(struct writer *w, const char *s, size_t n, bool supervised)
-{
-	size_t before = w->out->n;
-
-	tok_encode(w->t, s, n, false, w->out);
-	put_mark(w, before, supervised);
-}
-
-static int
-writer_init(struct writer *w, const struct tok *t, enum template which, struct err *e)
-{
-	const struct {
-		const char *token;
-		int *id;
-	} needed[] = {
-		{ "<|begin_of_text|>", &w->bos }, { "<|start_header_id|>", &w->start }, { "<|end_header_id|>", &w->end }, { "<|eot_id|>", &w->eot },
-	};
-
-	w->t = t;
-	for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-		*needed[i].id = tok_id(t, needed[i].token);
-		if (*needed[i].id < 0)
-			return err_set(e, "the vocabulary has no token %s, which chat template %s needs", needed[i].token, names[which]);
-	}
-	return 0;
-}
-
-/* What Python's str.strip() takes, as Jinja's trim does: Unicode's white space and the four separators 0x1c..0x1f. */
-static bool
-strippable(int c)
-{
-	return white_space(c) || (c >= 0x1c && c <= 0x1f);
-}
-
-static const char *
-trim(const char *s, size_t *n)
-{
-	utf8proc_int32_t c;
-	utf8proc_ssize_t k;
-
-	while (*n > 0 && (k = utf8proc_iterate((const utf8proc_uint8_t *)s, *n, &c)) > 0 && strippable(c)) {
-		s += k;
-		*n -= k;
-	}
-	while (*n > 0) {
-		k = 1;
-		while (k < 4 && (size_t)k < *n && ((unsigned char)s[*n - k] & 0xc0) == 0x80)
-			k++;
-		if (utf8proc_iterate((const utf8proc_uint8_t *)s + *n - k, k, &c) != k || !strippable(c))
-			break;
-		*n -= k;
-	}
-	return s;
-}
-
-static void
-put_header(struct writer *w, const char *role)
-{
-	put_id(w, w->start, false);
-	put_text(w, role, strlen(role), false);
-	put_id(w, w->end, false);
-}
-
-/* One message. After trimming, "\n\n" and the text never share a token, so that an assistant's may be encoded apart to be marked exactly; LLaMA-Factory
- * encodes a response apart in any case and everything else as one text. */
-static void
-put_message(struct writer *w, enum template which, const struct msg *m)
-{
-	bool assistant = strcmp(m->role, "assistant") == 0;
-	const char *text = m->text;
-	size_t n = strlen(text);
-	char *joined;
-
-	put_header(w, m->role);
-	if (which != TEMPLATE_LLAMAFACTORY)
-		text = trim(text, &n);
-	if (assistant) {
-		put_text(w, "\n\n", 2, false);
-		put_text(w, text, n, true);
-	} else {
-		joined = xmalloc(n + 2);
-		memcpy(joined, "\n\n", 2);
-		memcpy(joined + 2, text, n);
-		put_text(w, joined, n + 2, false);
-		free(joined);
-	}
-	put_id(w, w->eot, assistant);
-}
-
-/* Llama-3.2's system block, which is there without a system message too. */
-static void
-put_system(struct writer *w, const char *text, const char *date)
-{
-	struct buf b = BUF_INIT(SIZE_MAX / 2);
-	char today[32];
-	time_t now = time(NULL);
-	struct tm tm;
-	size_t n = strlen(text);
-
-	if (!date) {
-		strftime(today, sizeof today, "%d %b %Y", localtime_r(&now, &tm));
-		date = today;
-	}
-	text = trim(text, &n);
-	buf_addf(&b, "\n\nCutting Knowledge Date: December 2023\nToday Date: %s\n\n", date);
-	buf_add(&b, text, n);
-	put_header(w, "system");
-	put_text(w, b.p, b.n, false);
-	put_id(w, w->eot, false);
-	buf_free(&b);
-}
-
-static int
-check_messages(const struct msg *m, size_t n, struct err *e)
-{
-	if (n == 0)
-		return err_set(e, "no messages");
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(m[i].role, "system") != 0 && strcmp(m[i].role, "user") != 0 && strcmp(m[i].role, "assistant") != 0)
-			return err_set(e, "messages[%zu]: unknown role \"%s\" (known: system, user, assistant)", i, m[i].role);
-	return 0;
-}
-
-int
-template_ids(const struct tok *t, enum template which, const struct msg *m, size_t n, const struct render *r, struct ids *out, struct ids *mark, struct err *e)
-{
-	struct writer w = { .out = out, .mark = mark };
-	size_t i = 0;
-
-	if (check_messages(m, n, e) < 0 || writer_init(&w, t, which, e) < 0)
-		return -1;
-	put_id(&w, w.bos, false);
-	if (which == TEMPLATE_LLAMA32) {
-		i = strcmp(m[0].role, "system") == 0;
-		put_system(&w, i ? m[0].text : "", r->date);
-	}
-	for (; i < n; i++)
-		put_message(&w, which, &m[i]);
-	if (r->add_generation) {
-		put_header(&w, "assistant");
-		put_text(&w, "\n\n", 2, false);
-	}
-	return 0;
 }

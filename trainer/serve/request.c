@@ -430,7 +430,7 @@ static int
 read_messages(struct request *r, json_t *list, const struct serving *s, struct req_error *e)
 {
 	size_t n = json_array_size(list);
-	struct render how = { true, s->date };
+	struct render how = { .add_generation = true, .date = s->date };
 	struct msg *m;
 	struct err why;
 	int rc = -1;
