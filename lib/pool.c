@@ -346,6 +346,8 @@ upstream_failed(struct upstream *u, uint64_t now, bool overload, double random)
 	u->in_flight--;
 	if (overload)
 		refused(u, now);
+	else
+		aimd_other(&u->aimd, now);
 	breaker_failure(&u->breaker, now, random);
 	mourn(u, now);
 }
@@ -365,6 +367,7 @@ void
 upstream_answered(struct upstream *u, uint64_t now)
 {
 	u->in_flight--;
+	aimd_other(&u->aimd, now);
 	breaker_success(&u->breaker, now);
 }
 
