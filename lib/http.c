@@ -211,6 +211,10 @@ finish(struct http_req *r, int code)
 	struct http *h = r->http;
 
 	multi_remove(h->multi, r->easy);
+	if (code == CURLE_OUT_OF_MEMORY && !r->head.ended) {	/* libcurl's word for it; ours ends the program */
+		r->refusal = CURLE_WEIRD_SERVER_REPLY;
+		r->refused = "a line of the reply's header is longer than 100 KB";
+	}
 	if (code == CURLE_OK && !r->head.ended) {	/* libcurl takes that for a reply */
 		r->refusal = CURLE_PARTIAL_FILE;
 		r->refused = "the connection was closed within the reply's header";

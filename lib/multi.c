@@ -167,7 +167,8 @@ on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (status < 0)	/* libuv has stopped it */
 		s->armed = 0;
-	act(s->multi, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
+	/* Of CURL_CSELECT_ERR libcurl says only that there was one; reading, it finds out which, and sends again what met a connection that was gone. */
+	act(s->multi, s->fd, status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT : what);
 }
 
 static int

@@ -435,3 +435,22 @@ most_memory() {
 		expect_errors server || { echo "$fault"; false; }
 	done
 }
+
+@test "hostile: a reset is told as one; connections that end between requests cost no record an attempt" {
+	fails net "reset" null reset
+	fails net "reset" null cut-reset
+	for how in then-close then-reset; do
+		three
+		start_fault "$how echo"
+		ask sa-ppl --retries 0
+		expect_status 0
+		own ok ok ok
+	done
+}
+
+@test "hostile: one header line without measure fails a record, in words" {
+	fails server "header" 200 "headers 1/200000 echo"
+	most_memory "headers 1/100000000 echo"
+	[ "$used" -lt 160 ]
+	expect_errors server
+}
