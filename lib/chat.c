@@ -113,17 +113,17 @@ member(const char *s, const struct json_object *o, const char *name)
 	return NULL;
 }
 
-/* The object that is the value of a member, or the only one of the list that is its value; *s becomes where it begins. 0 or -1. */
+/* The object that is the value of a member (`open` is '{'), or the only one of the list that is its value ('['); *s becomes where it begins. 0 or -1. */
 static int
-enter(const char **s, const struct json_span *m, struct json_object *o)
+enter(const char **s, const struct json_span *m, char open, struct json_object *o)
 {
 	const char *from, *to;
 
-	if (!m)
+	if (!m || (*s)[m->value] != open)
 		return -1;
 	from = *s + m->value;
 	to = *s + m->value_end;
-	if (*from == '[') {
+	if (open == '[') {
 		from += 1 + strspn(from + 1, " \t\r\n");
 		for (to--; to > from && strchr(" \t\r\n", to[-1]);)
 			to--;
@@ -162,7 +162,7 @@ read_usage(struct reply *r, const char *s, const struct json_span *m)
 	r->prompt_tokens = r->completion_tokens = -1;
 	if (!m || s[m->value] != '{')
 		return 0;
-	rc = enter(&s, m, &o);
+	rc = enter(&s, m, '{', &o);
 	if (rc == 0) {
 		r->prompt_tokens = count_of(s, member(s, &o, "prompt_tokens"));
 		r->completion_tokens = count_of(s, member(s, &o, "completion_tokens"));
@@ -181,11 +181,11 @@ read_chat(struct reply *r, const char *s, size_t n)
 	int rc = -1;
 
 	choice.span = message.span = NULL;
-	if (json_scan(s, n, &all, NULL) < 0 || all.nul || all.escaped || enter(&c, member(s, &all, "choices"), &choice) < 0)
+	if (json_scan(s, n, &all, NULL) < 0 || all.nul || all.escaped || enter(&c, member(s, &all, "choices"), '[', &choice) < 0)
 		goto out;
 	m = c;
 	logprobs = member(c, &choice, "logprobs");
-	if ((logprobs && c[logprobs->value] != 'n') || enter(&m, member(c, &choice, "message"), &message) < 0)
+	if ((logprobs && c[logprobs->value] != 'n') || enter(&m, member(c, &choice, "message"), '{', &message) < 0)
 		goto out;
 	if (read_usage(r, s, member(s, &all, "usage")) < 0)
 		goto out;

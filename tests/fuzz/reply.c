@@ -21,6 +21,40 @@ log_probabilities(const struct reply *r)
 			MUST(at >= 0 && !isnan(x));
 }
 
+static bool
+same(const char *got, const json_t *v)
+{
+	const char *want = json_string_value(v);
+
+	return got && want ? strcmp(got, want) == 0 : !got && !want;
+}
+
+static long
+count(const json_t *v)
+{
+	double x = json_number_value(v);
+
+	return json_is_number(v) && x >= 0 && x < 0x1p53 ? (long)x : -1;
+}
+
+/* What was read is what jansson finds, where it can read the whole at all (no 1e400, no NUL). */
+static void
+as_jansson(const struct reply *r, const char *body, size_t n)
+{
+	json_t *root = json_loadb(body, n, JSON_DECODE_INT_AS_REAL, NULL), *choice = json_array_get(json_object_get(root, "choices"), 0);
+	json_t *message = json_object_get(choice, "message"), *usage = json_object_get(root, "usage");
+
+	if (root) {
+		MUST(json_is_object(choice));
+		MUST(same(r->text, json_object_get(message ? message : choice, message ? "content" : "text")));
+		MUST(same(r->refusal, json_object_get(message, "refusal")));
+		MUST(same(r->finish, json_object_get(choice, "finish_reason")));
+		MUST(r->prompt_tokens == count(json_object_get(usage, "prompt_tokens")));
+		MUST(r->completion_tokens == count(json_object_get(usage, "completion_tokens")));
+	}
+	json_decref(root);
+}
+
 static void
 one_line_of(const char *text, size_t max, bool utf8)
 {
@@ -46,6 +80,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		MUST(r.root);
 		MUST(r.prompt_tokens >= -1 && r.completion_tokens >= -1);
 		MUST(!r.text || fuzz_utf8(r.text, strlen(r.text)));
+		as_jansson(&r, body, n);
 		log_probabilities(&r);
 		reply_free(&r);
 	} else {

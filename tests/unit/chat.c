@@ -141,6 +141,10 @@ what_is_no_reply_says_why(void)
 	CHECK_INT(parse(&r, "[]", &e), -1);
 	CHECK_INT(parse(&r, "{\"choices\":[]}", &e), -1);
 	CHECK_INT(parse(&r, "{\"choices\":[7]}", &e), -1);
+	CHECK_INT(parse(&r, "{\"choices\":{\"message\":{\"content\":\"x\"}}}", &e), -1);
+	CHECK_INT(parse(&r, "{\"choices\":[{\"message\":[{\"content\":\"x\"}]}]}", &e), 0);
+	CHECK(!r.text);
+	reply_free(&r);
 	CHECK_INT(parse(&r, "{\"choices\":[{\"message\":{\"content\":\"a\\u0000b\"}}]}", &e), -1);
 	CHECK(strstr(e.msg, "not JSON"));
 	CHECK_INT(parse(&r, "{\"choices\":[{\"message\":{\"content\":\"a\"}}]", &e), -1);
