@@ -205,6 +205,56 @@ strings_are_read_as_jansson_reads_them(void)
 	}
 }
 
+/* A random value as text, with white space here and there. */
+static void
+add_random(struct buf *b, int depth)
+{
+	static const char *const scalar[] = {
+		"0", "-0", "7", "-12", "123456789012345678", "-12345678901234567", "1234567890123456789", "-9223372036854775808", "0.5", "-1.25e-3", "1E2", "true", "false",
+		"null", "\"\"", "\"a b\"", "\"\\\\\"", "\"\\\"]\\\\\\\"}\"", "\"\\u00e9\\n\"", "\"x\\ny\"", "\"[{\\\"\"", "[]", "{}", "[ ]", "{ }",
+	}, *const key[] = {
+		"\"a\"", "\"b\"", "\"\"", "\"k\\n\"", "\"a long key, longer than the sixty-four bytes that are kept for it on the stack\"", "\"}\"",
+	}, *const space[] = { "", "", "", " ", "\n\t ", "\r" };
+	bool list = rnd(2);
+
+	if (depth == 0 || rnd(3) == 0) {
+		buf_adds(b, scalar[rnd(sizeof scalar / sizeof *scalar)]);
+		return;
+	}
+	buf_addf(b, "%c%s", list ? '[' : '{', space[rnd(6)]);
+	for (unsigned n = rnd(5), i = 0; i < n; i++) {
+		if (i)
+			buf_addf(b, "%s,%s", space[rnd(6)], space[rnd(6)]);
+		if (!list)
+			buf_addf(b, "%s%s:%s", key[rnd(30) ? rnd(3) : rnd(6)], space[rnd(6)], space[rnd(6)]);
+		add_random(b, depth - 1);
+	}
+	buf_addf(b, "%s%c", space[rnd(6)], list ? ']' : '}');
+}
+
+static void
+values_are_read_as_jansson_reads_them(void)
+{
+	int wrong = 0, read = 0;
+
+	for (int i = 0; i < 30000; i++) {
+		struct buf b = BUF_INIT(1 << 20);
+		json_t *got, *want;
+
+		add_random(&b, 4);
+		want = json_loadb(b.p, b.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		got = json_read(b.p, b.n);
+		read += want != NULL;
+		if (json_valid(b.p, b.n, NULL) < 0 || !got || (want && !json_equal(got, want)))
+			printf("# %s\n", b.p), wrong++;
+		json_decref(got);
+		json_decref(want);
+		buf_free(&b);
+	}
+	CHECK_INT(wrong, 0);
+	CHECK(read > 25000);
+}
+
 static void
 bytes_that_are_not_utf8_are_replaced(void)
 {
@@ -227,6 +277,7 @@ main(void)
 	RUN(values_are_written_compact_and_short);
 	RUN(integers_past_64_bits_are_read_as_reals);
 	RUN(strings_are_read_as_jansson_reads_them);
+	RUN(values_are_read_as_jansson_reads_them);
 	RUN(bytes_that_are_not_utf8_are_replaced);
 	return t_done();
 }
