@@ -276,6 +276,8 @@ loop_start(struct loop *l)
 
 		uv_timer_start(&l->status_line, on_status_line, ms, ms);
 	}
+	if (!l->run->write && !l->run->explain)
+		output_thread(l->out, &l->wake);
 	l->in = intake_start(l->run->next, l->run->arg, (size_t)l->run->max_line, &l->wake);
 }
 
@@ -285,6 +287,7 @@ loop_close(struct loop *l)
 {
 	l->over = true;
 	signals_no_wake();
+	output_thread(l->out, NULL);
 	l->stats.blank = (long long)intake_blank(l->in);
 	intake_stop(l->in);
 	asks_cancel();
@@ -340,8 +343,10 @@ write_prefix(struct loop *l)
 {
 	if (l->output_error)
 		return;
-	l->stats.out += (long long)window_write(l->window, l->out);
-	l->output_error = output_flush(l->out);
+	do {
+		l->stats.out += (long long)window_write(l->window, l->out);
+		l->output_error = output_finish(l->out);
+	} while (!l->output_error && window_ready(l->window));
 }
 
 static enum exit_status

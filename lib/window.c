@@ -2,139 +2,10 @@
 
 #include "window.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "err.h"
-
-#define CHUNK ((size_t)64 << 10)	/* bytes from which a flush is worth a write: a pipe's capacity */
-#define PIECES 256		/* in one write; lines that lie side by side are one piece */
-
-struct output {
-	int (*write)(void *arg, const char *line, size_t n);
-	void *arg;
-	struct slice piece[PIECES];	/* whole lines, not written yet */
-	size_t n, bytes;
-	int error;
-};
-
-struct output *
-output_new(int (*write_line)(void *arg, const char *line, size_t n), void *arg)
-{
-	struct output *o = xcalloc(1, sizeof *o);
-
-	o->write = write_line;
-	o->arg = arg;
-	return o;
-}
-
-static void
-drop_pieces(struct output *o)
-{
-	for (size_t i = 0; i < o->n; i++)
-		block_drop(o->piece[i].block);
-	o->n = o->bytes = 0;
-}
-
-void
-output_free(struct output *o)
-{
-	drop_pieces(o);
-	free(o);
-}
-
-static void
-keep(struct output *o, struct slice s)
-{
-	struct slice *last = o->n ? &o->piece[o->n - 1] : NULL;
-
-	o->bytes += s.n;
-	if (last && last->block == s.block && last->p + last->n == s.p) {
-		last->n += s.n;
-		block_drop(s.block);
-	} else {
-		o->piece[o->n++] = s;
-	}
-}
-
-void
-output_slice(struct output *o, struct slice s)
-{
-	if (o->error || o->write) {
-		if (!o->error && o->write(o->arg, s.p, s.n) < 0)
-			o->error = EIO;
-		block_drop(s.block);
-		return;
-	}
-	/* A line never shares a write with the beginning of another that does not fit. */
-	if (o->n > 0 && o->bytes + s.n > CHUNK)
-		output_flush(o);
-	keep(o, s);
-	if (o->bytes >= CHUNK || o->n == PIECES)
-		output_flush(o);
-}
-
-void
-output_line(struct output *o, const char *line, size_t n)
-{
-	struct block *b = o->write ? NULL : block_new(n);
-
-	if (b)
-		line = memcpy(b->p, line, n);
-	output_slice(o, (struct slice){ b, line, n });
-}
-
-/* The first `done` bytes of *v and those behind it are written. */
-static struct iovec *
-skip(struct iovec *v, size_t done)
-{
-	for (; done > 0 && done >= v->iov_len; v++)
-		done -= v->iov_len;
-	if (done > 0) {
-		v->iov_base = (char *)v->iov_base + done;
-		v->iov_len -= done;
-	}
-	return v;
-}
-
-int
-output_flush(struct output *o)
-{
-	struct iovec vec[PIECES], *v = vec;
-	size_t left = o->bytes;
-
-	for (size_t i = 0; i < o->n; i++)
-		vec[i] = (struct iovec){ .iov_base = (char *)o->piece[i].p, .iov_len = o->piece[i].n };
-	while (!o->error && left > 0) {
-		ssize_t n = writev(STDOUT_FILENO, v, (int)(vec + o->n - v));
-
-		if (n >= 0) {
-			left -= (size_t)n;
-			v = skip(v, (size_t)n);
-		} else if (errno == EAGAIN) {	/* somebody else made it non-blocking: wait as a blocking write would */
-			poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, -1);
-		} else if (errno != EINTR) {
-			o->error = errno;
-		}
-	}
-	drop_pieces(o);
-	return o->error;
-}
-
-bool
-output_gone(const struct output *o)
-{
-	struct pollfd p = { .fd = STDOUT_FILENO };
-
-	return !o->write && poll(&p, 1, 0) > 0 && p.revents & POLLERR;
-}
-
-/* ---- the window ---- */
 
 #define NONE SIZE_MAX
 
@@ -195,9 +66,15 @@ window_empty(const struct window *w)
 }
 
 static struct slot *
-slot(struct window *w, size_t place)
+slot(const struct window *w, size_t place)
 {
 	return &w->slot[place & (w->cap - 1)];
+}
+
+bool
+window_ready(const struct window *w)
+{
+	return w->unordered ? w->first != NONE : w->head != w->tail && slot(w, w->head)->finished;
 }
 
 /* Room for one more; those that are there keep their places. */
@@ -286,6 +163,8 @@ write_unordered(struct window *w, struct output *o)
 		size_t place = w->first;
 		struct slot *s = slot(w, place);
 
+		if (output_full(s->to ? s->to : o))
+			break;
 		w->first = s->next;
 		lines += leave(w, s, o);
 		s->next = w->free;
@@ -301,7 +180,10 @@ window_write(struct window *w, struct output *o)
 
 	if (w->unordered)
 		return write_unordered(w, o);
-	for (; w->head != w->tail && slot(w, w->head)->finished; w->head++)
+	for (; w->head != w->tail && slot(w, w->head)->finished; w->head++) {
+		if (output_full(slot(w, w->head)->to ? slot(w, w->head)->to : o))
+			break;
 		lines += leave(w, slot(w, w->head), o);
+	}
 	return lines;
 }

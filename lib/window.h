@@ -12,17 +12,7 @@
 #include <stddef.h>
 
 #include "block.h"
-
-/* Where lines go: write(arg, line, n) or, when NULL, standard output, in whole lines by blocking writes. */
-struct output;
-
-struct output *output_new(int (*write)(void *arg, const char *line, size_t n), void *arg);
-void output_free(struct output *o);
-void output_slice(struct output *o, struct slice s);	/* whole lines; takes the reference, kept until a flush or until there is enough for one */
-void output_line(struct output *o, const char *line, size_t n);	/* the same of a copy, with its newline */
-/* Write what is kept. 0, or the errno of the first write that failed (then and ever after); EIO when a write callback failed. */
-int output_flush(struct output *o);
-bool output_gone(const struct output *o);	/* nobody reads the standard output any more */
+#include "output.h"
 
 struct window;
 
@@ -35,7 +25,10 @@ size_t window_enter(struct window *w, size_t bytes);	/* the record's place */
 void window_finish(struct window *w, size_t place, struct slice line);	/* takes the reference; block == NULL: no line */
 /* The same, but written to `to` when its turn comes, and not counted. */
 void window_finish_to(struct window *w, size_t place, struct slice line, struct output *to);
-/* Those that are finished, in order: up to the first that is not; unordered: all, in the order of finishing. How many lines that were. */
+/* Those that are finished, in order: up to the first that is not; unordered: all, in the order of finishing; in both cases only as long as the
+ * output is not full. How many lines that were. */
 size_t window_write(struct window *w, struct output *o);
+
+bool window_ready(const struct window *w);	/* there is one that window_write() would write */
 
 #endif

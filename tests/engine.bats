@@ -86,6 +86,14 @@ at_once() { jq -s 'map(.at_once) | max' "${1:-log}"; }
 	jq -e '.seconds < 20' stats
 }
 
+@test "contract 14: a reader that takes its time keeps no reply waiting" {
+	start_fault 'delay 200 echo'
+	seq -f '{"prompt":"word %.0f '"$(printf 'x%.0s' {1..4000})"'"}' 200 >input
+	sa-ppl -e "$E" -j 16 --timeout 2 --retries 0 <input 2>stderr | { sleep 4; cat; } >output
+	assert_equal "$(jq -c 'has("ppl")' output | sort | uniq -c | xargs)" "200 true"
+	expect_requests 200
+}
+
 # ---- time ----
 
 @test "contract 19: --deadline bounds a record, whatever its attempts do" {

@@ -17,7 +17,7 @@ layer() {
 	err | gcra | guard | num | utf8) echo 0 ;;
 	block | buf | opt | rundir) echo 1 ;;
 	json | line | rec | scan | text) echo 2 ;;
-	aimd | breaker | batch | bucket | cache | cachefile | cacheinfo | chat | prompt | retry | spend | taxonomy | head | place | multi | http | intake | stats | window) echo 3 ;;
+	aimd | breaker | batch | bucket | cache | cachefile | cacheinfo | chat | prompt | retry | spend | taxonomy | head | place | multi | http | intake | output | stats | window) echo 3 ;;
 	local | endpoint | opener | pool | signals) echo 4 ;;
 	loop | ask | records | run | send | store | filter) echo 5 ;;
 	*) echo "$2: no layer in tests/lint.sh for this module" >>"$wrong"; echo 9 ;;
