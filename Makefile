@@ -84,9 +84,9 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 # out, whose vector built-ins are gcc's.
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
-$B/libfuzz.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
-	$B/trainer/train/data.o $B/trainer/train/samples.o
-$(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzz.a
+$B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
+	$B/trainer/train/data.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/request.o $B/trainer/serve/stop.o
+$(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(MODEL) $(NET) $(BASE)
 fuzzers: $(FUZZERS)
@@ -126,7 +126,7 @@ torture: all $B/fault $B/torture $B/fail.so
 fuzz:
 	@command -v clang >/dev/null || { echo "fuzz: there is no clang (Debian: clang, libclang-rt-14-dev)" >&2; exit 2; }
 	$(MAKE) -s B=build-fuzz CC=clang FUZZ_MAIN= LDFLAGS=-fsanitize=fuzzer fuzzers \
-		OPT="-O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer"
+		OPT="-O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-string-concatenation"
 	sh tests/fuzz/run.sh build-fuzz $(SECONDS) $(FUZZ)
 lint:
 	sh tests/lint.sh
