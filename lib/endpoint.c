@@ -98,6 +98,7 @@ ask_model(struct endpoint *ep, struct err *e)
 	ep->status = STATUS_ENDPOINT;
 	ep->refused = status == 401 || status == 403;
 	reply_error(body.p ? body.p : "", body.n, text, sizeof text);
+	http_hide_key(&ep->target, text);
 	if (rc < 0)
 		err_set(e, "%s: %s", ep->text, why.msg);
 	else if (status == 200)

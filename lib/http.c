@@ -22,6 +22,7 @@
 
 #define BODY_MAX BUF_MAX_TEXT
 #define BODY_KEPT ((size_t)16 << 10)	/* a reply's memory up to here is used again */
+#define KEY_SHORTEST 8	/* bytes */
 #define COMPRESSED "the reply is compressed, which was not asked for"
 
 enum state { RUNNING, FINISHED, IDLE };
@@ -393,6 +394,21 @@ http_get(const struct http_target *t, const char *path, double timeout, struct b
 	curl_easy_cleanup(c);
 	place_free(p);
 	return rc == CURLE_OK ? 0 : err_set(e, "%s", words);
+}
+
+/* Also the beginning of it, where the text was cut within. A shorter word is no secret ("EMPTY", "none"), and would stand in other words too. */
+void
+http_hide_key(const struct http_target *t, char *text)
+{
+	size_t key = t->key ? strlen(t->key) : 0, n = strlen(text);
+
+	if (key < KEY_SHORTEST)
+		return;
+	for (char *at = text; (at = strstr(at, t->key)); at += key)
+		memset(at, '*', key);
+	for (size_t part = key - 1; part >= KEY_SHORTEST; part--)
+		if (part <= n && strncmp(text + n - part, t->key, part) == 0)
+			memset(text + n - part, '*', part);
 }
 
 int

@@ -70,6 +70,9 @@ void http_cancel(struct http_req *r);	/* `done` is called from the loop, later, 
 struct buf;
 int http_get(const struct http_target *t, const char *path, double timeout, struct buf *out, long *status, struct err *e);
 
+/* A server may quote the key in what it says of a failure: blots it out of that text, in place. */
+void http_hide_key(const struct http_target *t, char *text);
+
 /* From now on the process leaves no core and other processes of the user cannot read its memory. Call it when there is a key.
  * 0, or -1 when the kernel refuses. It lasts until exec(); /proc/PID/environ and the like become root's. */
 int http_guard_key(void);

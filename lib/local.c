@@ -201,7 +201,7 @@ find_server(char out[PATH_BYTES], struct err *e)
 /* In the child, between fork and exec of a process with threads: system calls only. No descriptor of ours may stay open in the
  * server: it would keep the next stage of a pipe waiting for the end of its input. */
 static _Noreturn void
-become_server(char *const argv[], int log)
+become_server(char *const argv[], char *const env[], int log)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -217,15 +217,31 @@ become_server(char *const argv[], int log)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (chdir("/") == 0)
-		execv(argv[0], argv);
+		execve(argv[0], argv, env);
 	_exit(126);
+}
+
+/* Our environment without the key, which the server has no use for and would keep long after we are gone. */
+static char **
+without_key(void)
+{
+	size_t n = 0, kept = 0;
+	char **env;
+
+	while (environ && environ[n])
+		n++;
+	env = xcalloc(n + 1, sizeof *env);
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], "OPENAI_API_KEY=", 15) != 0)
+			env[kept++] = environ[i];
+	return env;
 }
 
 static int
 start_server(struct server *s, struct err *e)
 {
 	char program[PATH_BYTES], log[108];
-	char *argv[] = { program, s->dir, "--shared", s->prefix, NULL };
+	char *argv[] = { program, s->dir, "--shared", s->prefix, NULL }, **env;
 	int fd;
 
 	if (find_server(program, e) < 0) {
@@ -237,9 +253,11 @@ start_server(struct server *s, struct err *e)
 	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(e, "%s: %s", log, strerror(errno));
+	env = without_key();
 	s->child = fork();
 	if (s->child == 0)
-		become_server(argv, fd);
+		become_server(argv, env, fd);
+	free(env);
 	close(fd);
 	if (s->child < 0)
 		return err_set(e, "cannot start %s: %s", program, strerror(errno));

@@ -394,6 +394,7 @@ settle(struct ask *a, const struct http_result *r)
 	} else {
 		explain(a, r, &why);
 	}
+	http_hide_key(upstream_target(a->on), why.msg);
 	account(a, r, replied);
 	tell_pool(a->on, r, replied ? VERDICT_GOOD : v, c);
 	if (replied && loop->dead && loop->dead_class == NET)

@@ -403,14 +403,16 @@ begin_post(struct conn *c, const char *path)
 {
 	const char *body = c->in.p + c->header;
 	struct action *a;
-	char auth[256];
+	struct asker who;
 	long attempt;
 
 	c->hash = XXH3_64bits(body, c->body);
 	attempt = count_asked(c->hash);
 	c->action = a = script_next(c->hash, attempt, &c->holds);
-	header_value(c->in.p, c->header, "Authorization", auth, sizeof auth);
-	count_log(path, auth, a, attempt, body, c->body);
+	header_value(c->in.p, c->header, "Authorization", who.auth, sizeof who.auth);
+	header_value(c->in.p, c->header, "OpenAI-Organization", who.org, sizeof who.org);
+	header_value(c->in.p, c->header, "OpenAI-Project", who.project, sizeof who.project);
+	count_log(path, &who, a, attempt, body, c->body);
 }
 
 /* One request is whole: answer it now or later. */

@@ -159,12 +159,13 @@ count_flush(void)
 }
 
 void
-count_log(const char *path, const char *auth, const struct action *a, long attempt, const char *body, size_t n)
+count_log(const char *path, const struct asker *who, const struct action *a, long attempt, const char *body, size_t n)
 {
 	requests++;
 	if (!log_file)
 		return;
-	fprintf(log_file, "{\"path\":\"%s\",\"auth\":\"%s\",\"at_once\":%d,\"attempt\":%ld,\"action\":%s,\"body\":", path, auth, at_once, attempt, a->name);
+	fprintf(log_file, "{\"path\":\"%s\",\"auth\":\"%s\",\"org\":\"%s\",\"project\":\"%s\",\"at_once\":%d,\"attempt\":%ld,\"action\":%s,\"body\":", path,
+		who->auth, who->org, who->project, at_once, attempt, a->name);
 	fwrite(body, 1, n, log_file);
 	fputs("}\n", log_file);
 }

@@ -23,7 +23,8 @@ long count_asked(uint64_t hash);
 void count_paid(uint64_t hash);
 
 /* One line of the log. */
-void count_log(const char *path, const char *auth, const struct action *a, long attempt, const char *body, size_t n);
+struct asker { char auth[256], org[64], project[64]; };	/* what the headers say of who asks; "" when they do not */
+void count_log(const char *path, const struct asker *who, const struct action *a, long attempt, const char *body, size_t n);
 
 /* The object that GET /count answers, malloc'd. */
 char *count_json(void);

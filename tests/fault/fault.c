@@ -70,8 +70,8 @@
  *     paid_again                 good replies beyond the first to each body
  *     actions                    {"ACTION":N...}
  *
- * Each POST request is logged as one line {"path","auth","at_once","attempt","action","body"}: at_once is how many were being answered, this one
- * included. A client that has its reply finds its request in the log. */
+ * Each POST request is logged as one line {"path","auth","org","project","at_once","attempt","action","body"}: at_once is how many were being
+ * answered, this one included. A client that has its reply finds its request in the log. */
 
 #include <errno.h>
 #include <signal.h>
