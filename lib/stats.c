@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,11 +162,20 @@ progress_text(const struct stats *s, int in_flight, char *text, size_t max)
 	time_left(s, seconds, left, sizeof left);
 	if (s->priced)
 		snprintf(usd, sizeof usd, ", $%.4g", s->usd);
-	snprintf(text, max, "%s: %lld done, %.1f/s, %d in flight, %lld failed, %lld retries, %lld+%lld tokens%s%s", progname, done,
-		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, s->retries, s->tokens_in, s->tokens_out, usd, left);
+	snprintf(text, max, "%s: %lld done, %.1f/s, %d in flight, %lld failed%s%s, %lld retries, %lld+%lld tokens", progname, done,
+		 seconds > 0 ? (double)done / seconds : 0, in_flight, s->failed, left, usd, s->retries, s->tokens_in, s->tokens_out);
 }
 
-/* No colours, so NO_COLOR is honoured; cut to 79 columns so that it never wraps. */
+/* Columns that a line may have so that it never wraps. */
+static int
+columns(void)
+{
+	struct winsize w;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col - 1 : 79;
+}
+
+/* No colours, so NO_COLOR is honoured. */
 void
 progress_show(const struct stats *s, int in_flight)
 {
@@ -173,7 +183,7 @@ progress_show(const struct stats *s, int in_flight)
 
 	progress_text(s, in_flight, text, sizeof text);
 	shown = true;
-	put(line, snprintf(line, sizeof line, "\r%.79s\033[K", text));
+	put(line, snprintf(line, sizeof line, "\r%.*s\033[K", columns(), text));
 }
 
 void

@@ -473,54 +473,7 @@ stderr:0"
 	expect_stderr_has "longer than 64 MiB"
 }
 
-# ---- people ----
-
-@test "contract 26: --stats sums the run up" {
-	serve "times 2 echo" "status 400" echo
-	{ records 4; echo; echo 'bad'; echo '{"prompt":"c","ppl":2}'; } >input
-	run_filter sa-ppl -e "$E" -j 1 --stats stats
-	expect_status 1
-	assert_equal "$(jq -c '[.program,.in,.out,.taken,.made,.failed,.failed_by_class,.blank,.passed,.requests,.retries,.tokens_in,.tokens_out]' stats)" \
-		'["sa-ppl",6,6,0,0,2,{"bad_record":1,"bad_request":1},1,1,4,0,15,3]'
-	jq -e '.seconds > 0 and .p50 > 0 and .p99 >= .p50' stats
-}
-
-@test "contract 26: quiet unless something is wrong; a progress line only on a terminal that can show it" {
-	serve "delay 1000 echo"
-	given '{"prompt":"a b"}'
-	run_filter sa-ppl -e "$E"
-	assert_equal "$stderr" ""
-	TERM=xterm script -qec "$BUILD/sa-ppl -e $E <input >output" /dev/null </dev/null >shown 3>&-
-	grep -q "sa-ppl: 0 done.* 1 in flight" shown
-	TERM=dumb script -qec "$BUILD/sa-ppl -e $E <input >output" /dev/null </dev/null >shown 3>&-
-	[ ! -s shown ]
-}
-
-@test "contract 26: --status-every writes lines into a log" {
-	serve hang
-	given '{"prompt":"a b"}'
-	in_background sa-ppl -e "$E" --status-every 0.05
-	wait_until 20 got_requests 1
-	wait_until 20 eval '[ "$(grep -c "^sa-ppl: 0 done, 0.0/s, 1 in flight, 0 failed" stderr)" -ge 2 ]'
-	kill -TERM $pid
-	ended
-	run grep -c $'\r' stderr
-	assert_output 0
-	run_filter sa-ppl --status-every 0
-	expect_status 2
-}
-
-@test "contract 27: --help and --version go to standard output" {
-	for f in sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick; do
-		run_filter $f --help
-		expect_status 0
-		assert_equal "$stderr" ""
-		case $output in "Usage: $f "*) ;; *) fail "$output" ;; esac
-		run_filter $f --version
-		expect_status 0
-		case $output in "$f "[0-9]*) ;; *) fail "$output" ;; esac
-	done
-}
+# ---- the same again ----
 
 @test "contract 28: what runs side by side changes no byte, of the requests either" {
 	serve "delay 0-15 echo"
