@@ -171,6 +171,8 @@ filter_main(int argc, char **argv, const struct filter *f)
 		if (i > 1 || strcmp(argv[i], "-") != 0)
 			die(STATUS_USAGE, "unexpected operand: %s (records are read from standard input)", argv[i]);
 	status = filter_run(f, &run);
+	free(run.endpoints.v);
+	free(run.batch_in.v);
 	/* Some file systems tell of a full disk only now. */
 	if (close(STDOUT_FILENO) < 0 && status != STATUS_IO)
 		die(STATUS_IO, "cannot write the output: %s", strerror(errno));
