@@ -224,6 +224,18 @@ well_formed() {
 	expect_stderr_has "job/stats/1-sa-intent.json:1: not an object"
 }
 
+@test "sa-report: a directory that cannot be read is no missing one" {
+	train
+	for part in stats eval; do
+		ln -s "$part" "job/$part"	# to itself; root reads whatever its mode is
+		report
+		expect_status 2
+		expect_stderr_has "job/$part: "
+		expect_output
+		rm "job/$part"
+	done
+}
+
 @test "sa-report: no run, no directory, no operand" {
 	mkdir job
 	report

@@ -66,8 +66,8 @@ int
 evals_load(struct evals *ev, const char *dir, struct err *e)
 {
 	char *folder = path_join(dir, "eval"), **names;
-	size_t n = list_dir(folder, &names);
-	int rc = 0;
+	size_t n;
+	int rc = list_dir(folder, &names, &n, e);
 
 	ev->v = xcalloc(n + 1, sizeof *ev->v);
 	for (size_t i = 0; i < n && rc == 0; i++) {

@@ -88,22 +88,23 @@ visible(const struct dirent *d)
 	return d->d_name[0] != '.';
 }
 
-size_t
-list_dir(const char *path, char ***names)
+int
+list_dir(const char *path, char ***names, size_t *n, struct err *e)
 {
 	struct dirent **found;
-	int n = scandir(path, &found, visible, versionsort);
+	int got = scandir(path, &found, visible, versionsort);
 
 	*names = NULL;
-	if (n < 0)
-		return 0;
-	*names = xcalloc((size_t)n + 1, sizeof **names);
-	for (int i = 0; i < n; i++) {
-		(*names)[i] = xstrdup(found[i]->d_name);
-		free(found[i]);
+	*n = 0;
+	if (got < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : err_set(e, "%s: %s", path, strerror(errno));
+	*names = xcalloc((size_t)got + 1, sizeof **names);
+	for (; *n < (size_t)got; ++*n) {
+		(*names)[*n] = xstrdup(found[*n]->d_name);
+		free(found[*n]);
 	}
 	free(found);
-	return (size_t)n;
+	return 0;
 }
 
 void

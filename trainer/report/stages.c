@@ -12,8 +12,8 @@ int
 stages_load(struct stages *s, const char *dir, struct err *e)
 {
 	char *folder = path_join(dir, "stats"), **names;
-	size_t n = list_dir(folder, &names);
-	int rc = 0;
+	size_t n;
+	int rc = list_dir(folder, &names, &n, e);
 
 	s->v = xcalloc(n + 1, sizeof *s->v);
 	for (size_t i = 0; i < n && rc == 0; i++) {
