@@ -30,6 +30,21 @@ records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
 	jq -e '.seconds < 20' stats
 }
 
+@test "contract 20: another key is another budget" {
+	start_fault echo
+	records 30 >input
+	# 6 a minute: one at once, and then one every ten seconds
+	OPENAI_API_KEY=sk-one-of-them timeout 1 sa-ppl -e "$E" -m fault --rpm 6 <input >out 2>err 3>&- || true
+	assert [ "$(requests)" -le 2 ]
+	head -n 1 input >first
+	for key in sk-the-other ""; do
+		before=$(requests)
+		OPENAI_API_KEY=$key timeout 20 sa-ppl -e "$E" -m fault --rpm 6 --stats stats <first >out 2>err 3>&-
+		assert [ "$(requests)" -eq $((before + 1)) ]
+		jq -e '.seconds < 5' stats
+	done
+}
+
 @test "contract 20: --tpm counts what was really used" {
 	start_fault echo
 	records 20 >input

@@ -293,6 +293,20 @@ stderr:0"
 	exec 8>&-
 }
 
+@test "contract 13: after the first signal nothing is read or sent any more, and it does not take long" {
+	serve "times 5 echo" hang
+	records 5000 >input
+	in_background sa-ppl -e "$E" -j 2 --stats stats
+	wait_until 20 got_requests 7
+	kill -INT $pid
+	ended
+	assert_equal "$status" 130
+	expect_requests 7
+	[ "$(jq .in stats)" -lt 1000 ]
+	assert_equal "$(jq -r .prompt output)" "$(head -n 5 input | jq -r .prompt)"
+	wait_until 20 eval '[ "$(counts | jq .connections)" -ge 1 ]'
+}
+
 @test "contract 13: an interrupted end phase writes no half conclusions" {
 	serve "ok none" hang
 	given '{"prompt":"a b","category":"OFF"}'

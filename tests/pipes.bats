@@ -24,6 +24,24 @@ samples() { head -n "$1" "$SAMPLES/prompts.ndjson" >input; }
 	cmp one by-make
 }
 
+@test "pipes: eight processes that share a cache give the bytes of one, and pay for nothing twice" {
+	start_fault "delay 0-10 echo"
+	{ seq -f '{"prompt":"word %.0f and so on"}' 200; seq -f '{"prompt":"word %.0f and so on"}' 200; } >input
+	sa-ppl -e "$E" -m fault <input >one
+	start_fault "mix 10% first 1 cut | delay 0-10 echo"
+	parallel --pipe -k -j8 -N 25 sa-ppl -e "$E" -m fault --cache replies <input >by-parallel
+	cmp one by-parallel
+	# what two ask at the same moment both pay for, so a few more than the 200 and theirs that were cut
+	assert [ "$(counts | jq .distinct)" = 200 ]
+	: >log
+	parallel --pipe -k -j8 -N 25 sa-ppl -e "$E" -m fault --cache replies --cache-only <input >again
+	cmp one again
+	expect_requests 0
+	parallel --pipe -k -j8 -N 25 sa-ppl -e "$E" -m fault --cache replies <input >again
+	cmp one again
+	expect_requests 0
+}
+
 @test "pipes: the concurrency changes no byte, sampled text included" {
 	samples 30
 	for j in 1 7 64; do

@@ -230,7 +230,7 @@ blocking() {
 	expect_status 0
 	mv output right
 	for j in 1 64 256; do
-		start_fault "mix 15% first 1 status 429 retry-after 0 | 10% first 1 cut | 5% first 2 status 500 | delay 0-20 echo"
+		start_fault "mix 10% first 1 status 503 retry-after 0 | 10% first 1 cut | 3% first 2 status 500 retry-after 0 | delay 0-20 echo"
 		run_filter sa-ppl -e "$E" -m fault -j $j --retries 9
 		expect_status 0
 		cmp output right
