@@ -1,23 +1,25 @@
 #!/bin/sh
-# quickstart.sh [--no-install] [-e ENDPOINT -m MODEL] [-o DIR] [file ...] - the main job, from raw prompts to a report
+# quickstart.sh [--no-install] [-e ENDPOINT -m MODEL] [--cache DIR] [-o DIR] [file ...] - the main job, from raw prompts to a report
 #
 # Installs what is missing, builds, and then: attack prompts -> fine-tuning set -> fine-tuned student -> before/after report in DIR (work/quickstart).
 #   -e, -m   the model that labels, writes, answers and judges (default: the bundled teacher; a real one: -e https://host/v1 -m NAME,
 #            key in OPENAI_API_KEY)
+#   --cache  keep what the model replies there: another run, or one after an interruption, asks only for what is new
 #   file     prompts of any known shape (import.sh: Safety-Prompts, CValues, SafetyBench, alpaca, records, text; default: the bundled samples)
 # Exit status: 0, or that of the first stage that could not do its work.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 nano=$top/pipelines/nano
-endpoint=local:$nano/teacher model= run=$top/work/quickstart install=
+endpoint=local:$nano/teacher model= cache= run=$top/work/quickstart install=
 
 while [ $# -gt 0 ]; do
 	case $1 in
 	--no-install) install=--no-install; shift ;;
 	-e)	endpoint=$2; shift 2 ;;
 	-m)	model=$2; shift 2 ;;
+	--cache) cache=$2; shift 2 ;;
 	-o)	run=$2; shift 2 ;;
-	-h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	-h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
 	-*)	echo "quickstart.sh: unknown option $1 (try --help)" >&2; exit 2 ;;
 	*)	break ;;
 	esac
@@ -40,7 +42,7 @@ stage() {
 }
 import() { sh "$top/pipelines/import.sh" "$@" || echo "import.sh $?" >>"$run/broken"; }
 # A stage that asks the model.
-ask() { n=$1 program=$2; shift 2; stage "$n" "$program" -e "$endpoint" ${model:+-m "$model"} --seed 1 "$@"; }
+ask() { n=$1 program=$2; shift 2; stage "$n" "$program" -e "$endpoint" ${model:+-m "$model"} ${cache:+--cache "$cache"} --seed 1 "$@"; }
 
 say "prompts to fine-tuning set"
 import "$@" |
@@ -63,7 +65,8 @@ sa-train --model "$nano/student" --data "$run/sft.jsonl" --out "$run/train" --lr
 
 evaluate() {
 	say "New-Safety, $1"
-	sa-eval newsafety -e "local:$2" --data "$nano/samples/newsafety.ndjson" --judge-endpoint "$endpoint" ${model:+--judge-model "$model"} --out "$run/eval/newsafety-$1"
+	sa-eval newsafety -e "local:$2" --data "$nano/samples/newsafety.ndjson" --judge-endpoint "$endpoint" ${model:+--judge-model "$model"} ${cache:+--cache "$cache"} \
+		--out "$run/eval/newsafety-$1"
 }
 evaluate before "$nano/student"
 evaluate after "$run/train"

@@ -27,9 +27,10 @@ refused() {
 }
 
 @test "quickstart: a dead endpoint ends it with the stage's status and name" {
-	run sh "$ROOT/pipelines/quickstart.sh" --no-install -o out -e "$dead_endpoint" -m m
+	run sh "$ROOT/pipelines/quickstart.sh" --no-install -o out -e "$dead_endpoint" -m m --cache kept
 	assert_failure 3
 	assert_output --partial 'sa-intent ended with status 3'
+	[ -s kept/data.mdb ]
 }
 
 @test "quickstart: an input that breaks off ends it before anything is trained" {
