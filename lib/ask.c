@@ -52,6 +52,7 @@ ask_new(struct asks *q, enum ask_kind kind, const struct msg *m, size_t n, const
 	q->asked++;
 	TAILQ_INSERT_TAIL(&q->list, a, talk);
 	TAILQ_INSERT_TAIL(&loop->ready, a, queue);
+	loop->asks[READY]++;
 	return a;
 }
 
@@ -104,8 +105,17 @@ question_free(struct ask *a)
 }
 
 void
+ask_state(struct ask *a, enum ask_state s)
+{
+	loop->asks[a->state]--;
+	loop->asks[s]++;
+	a->state = s;
+}
+
+void
 ask_free(struct ask *a)
 {
+	loop->asks[a->state]--;
 	question_free(a);
 	buf_free(&a->body);
 	reply_free(&a->reply);
@@ -204,7 +214,7 @@ ask_fail(struct ask *a, enum rec_class c, const char *why, int http)
 {
 	struct asks *q = a->of;
 
-	a->state = ANSWERED;
+	ask_state(a, ANSWERED);
 	if (q->rec) {
 		loop_fail(q, c, why, a->attempts, http);
 	} else {
@@ -221,7 +231,7 @@ ask_pend(struct ask *a)
 {
 	struct asks *q = a->of;
 
-	a->state = ANSWERED;
+	ask_state(a, ANSWERED);
 	TAILQ_REMOVE(&q->list, a, talk);
 	ask_free(a);
 	q->pending = true;

@@ -1,6 +1,6 @@
 /* filter.c - the record loop: lines in, conversations about records, lines out in order
  *
- * Everything happens in loop_pump(), which each event ends with: read while the window has room, send what is ready, write what is finished
+ * Everything happens in loop_pump(), which each turn of the loop with an event in it ends with: read while the window has room, send what is ready, write what is finished
  * at the head of the window, and see whether the run is over. What happens to a question in between is in ask.c. */
 
 #include "filter.h"
@@ -121,11 +121,11 @@ loop_pump(void)
 		more = records_admit(&left);
 		send_start();
 		loop->stats.out += (long long)window_write(loop->window, loop->out);
-	} while (more && left > 0 && !window_full(loop->window) && !loop->over);
+	} while (more && left > 0 && !records_full() && !loop->over);
 	write_out();
 	if (loop->over)
 		return;
-	if (more && !window_full(loop->window))
+	if (more && !records_full())
 		uv_async_send(&loop->wake);
 	if (!loop->input_over || !window_empty(loop->window) || !conclude())
 		return;
@@ -134,6 +134,30 @@ loop_pump(void)
 }
 
 /* ---- the loop ---- */
+
+static void
+pump_if_due(void)
+{
+	if (!loop->due)
+		return;
+	loop->due = false;
+	loop_pump();
+}
+
+/* Before the loop waits for events, and after. */
+static void
+on_before(uv_prepare_t *handle)
+{
+	(void)handle;
+	pump_if_due();
+}
+
+static void
+on_after(uv_check_t *handle)
+{
+	(void)handle;
+	pump_if_due();
+}
 
 static void
 on_wake(uv_async_t *wake)
@@ -266,6 +290,10 @@ loop_start(struct loop *l)
 	if (uv_loop_init(&l->uv) < 0)
 		die(STATUS_IO, "cannot start the event loop");
 	uv_async_init(&l->uv, &l->wake, on_wake);
+	uv_prepare_init(&l->uv, &l->before);
+	uv_prepare_start(&l->before, on_before);
+	uv_check_init(&l->uv, &l->after);
+	uv_check_start(&l->after, on_after);
 	uv_timer_init(&l->uv, &l->retry);
 	uv_timer_init(&l->uv, &l->later);
 	uv_timer_init(&l->uv, &l->tick);
@@ -298,6 +326,8 @@ loop_close(struct loop *l)
 	l->stats.concurrency = l->pool ? pool_limit(l->pool) : 0;
 	pool_free(l->pool);
 	store_close();
+	uv_close((uv_handle_t *)&l->before, NULL);
+	uv_close((uv_handle_t *)&l->after, NULL);
 	uv_close((uv_handle_t *)&l->retry, NULL);
 	uv_close((uv_handle_t *)&l->later, NULL);
 	uv_close((uv_handle_t *)&l->tick, NULL);

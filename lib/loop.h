@@ -33,7 +33,7 @@ struct ask {
 	TAILQ_ENTRY(ask) talk;	/* in asks.list, until it is taken */
 	TAILQ_ENTRY(ask) queue;	/* in loop.ready or loop.waiting */
 	struct asks *of;	/* NULL: nobody waits for it any more */
-	enum ask_state { READY, WAITING, FLYING, ANSWERED } state;
+	enum ask_state { READY, WAITING, FLYING, ANSWERED, ASK_STATES } state;	/* changed by ask_state() */
 	enum ask_kind { ASK_CHAT, ASK_ECHO, ASK_COMPLETION } kind;
 	int tag;
 	struct msg *msg;	/* the question, until the body is made; one without role unless ASK_CHAT */
@@ -82,6 +82,8 @@ struct loop {
 	char *model;		/* the model's name, once known */
 	uv_loop_t uv;
 	uv_async_t wake;	/* from the reader, the openers, the cache, a signal, and from the loop to itself */
+	uv_prepare_t before;
+	uv_check_t after;
 	uv_timer_t retry, later, tick, status_line;	/* later: when an endpoint will take a request again */
 	struct intake *in;
 	struct window *window;
@@ -99,6 +101,8 @@ struct loop {
 	enum rec_class dead_class;
 	struct err dead_why;
 	struct ask_queue ready, waiting;	/* waiting: by due time */
+	long asks[ASK_STATES];	/* how many there are */
+	bool due;		/* a reply came in this turn of the loop: loop_pump() when it is over */
 	int in_flight;
 	TAILQ_HEAD(, asks) talks;	/* records that are not finished, oldest first */
 	struct asks *current;	/* whose callback runs */
@@ -122,6 +126,7 @@ void asks_expire(void);		/* fail the records that are past --deadline */
 void ask_fail(struct ask *a, enum rec_class c, const char *why, int http);	/* for good */
 void ask_pend(struct ask *a);	/* it went into the batch file */
 void ask_free(struct ask *a);
+void ask_state(struct ask *a, enum ask_state s);
 int ask_body(struct ask *a, const char *model);	/* make it; -1 when it would be too long */
 const char *ask_path(const struct ask *a);	/* "/chat/completions" or "/completions" */
 /* Read a 200: good, or the class and reason why not. */
@@ -140,6 +145,7 @@ void store_news(void);		/* the cache's thread woke us */
 void store_close(void);		/* writes what is under way */
 
 /* records.c */
+bool records_full(void);	/* no more are to be read now: the window is full, or enough of them wait to be sent */
 bool records_admit(int *left);	/* read while there is room, *left at most; true when it stopped only because there was none */
 void loop_fail(struct asks *q, enum rec_class c, const char *message, long attempts, int http);	/* q->rec fails */
 void loop_finished(struct asks *q);	/* q->rec is complete: into the window; frees both */

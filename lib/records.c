@@ -8,6 +8,8 @@
 
 #include "loop.h"
 
+#define READY_LEAST 16
+
 /* ---- failures ---- */
 
 /* One line for each bad line of the input; of the other classes the first is told, the rest are in the sums at the end. */
@@ -169,6 +171,13 @@ record_in(const struct line *i)
 	converse(r, i);
 }
 
+/* A record that waits for its turn to be sent costs several times its line. */
+bool
+records_full(void)
+{
+	return window_full(loop->window) || loop->asks[READY] >= (loop->run->jobs > READY_LEAST ? loop->run->jobs : READY_LEAST);
+}
+
 bool
 records_admit(int *left)
 {
@@ -176,7 +185,7 @@ records_admit(int *left)
 	struct err e;
 
 	for (; !loop->input_over; (*left)--) {
-		if (window_full(loop->window) || *left <= 0)
+		if (records_full() || *left <= 0)
 			return true;
 		switch (intake_line(loop->in, &line, &e)) {
 		case INTAKE_LINE:

@@ -40,7 +40,7 @@ declare_dead(enum rec_class c, const char *why)
 	err_set(&loop->dead_why, "%s", why);
 	while ((a = TAILQ_FIRST(&loop->waiting))) {
 		TAILQ_REMOVE(&loop->waiting, a, queue);
-		a->state = READY;
+		ask_state(a, READY);
 		TAILQ_INSERT_TAIL(&loop->ready, a, queue);
 	}
 }
@@ -125,7 +125,7 @@ time_for(const struct ask *a)
 static void
 send_it(struct ask *a, struct upstream *u)
 {
-	a->state = FLYING;
+	ask_state(a, FLYING);
 	a->on = u;
 	loop->in_flight++;
 	loop->stats.requests++;
@@ -238,7 +238,7 @@ on_retry(uv_timer_t *timer)
 	(void)timer;
 	while ((a = TAILQ_FIRST(&loop->waiting)) && a->due <= uv_now(&loop->uv)) {
 		TAILQ_REMOVE(&loop->waiting, a, queue);
-		a->state = READY;
+		ask_state(a, READY);
 		if (after)
 			TAILQ_INSERT_AFTER(&loop->ready, after, a, queue);
 		else
@@ -254,7 +254,7 @@ wait_for(struct ask *a, double seconds)
 {
 	struct ask *before;
 
-	a->state = WAITING;
+	ask_state(a, WAITING);
 	a->due = uv_now(&loop->uv) + (uint64_t)(seconds * 1000);
 	before = TAILQ_LAST(&loop->waiting, ask_queue);
 	while (before && before->due > a->due)
@@ -401,7 +401,7 @@ settle(struct ask *a, const struct http_result *r)
 		loop->dead = false;
 	if (v == VERDICT_GOOD) {
 		keep_raw(a, r);
-		a->state = ANSWERED;
+		ask_state(a, ANSWERED);
 		asks_go_on(a->of);
 		return;
 	}
@@ -438,5 +438,6 @@ on_done(void *arg, const struct http_result *r)
 		stats_latency(&loop->stats, r->seconds);
 		settle(a, r);
 	}
-	loop_pump();
+	/* Of all replies of a turn the records are written, and the next requests sent, together. */
+	loop->due = true;
 }

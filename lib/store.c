@@ -61,7 +61,7 @@ answer(struct ask *a, const char *body, size_t n)
 		ask_fail(a, c, why.msg, 0);
 		return;
 	}
-	a->state = ANSWERED;
+	ask_state(a, ANSWERED);
 	asks_go_on(a->of);
 }
 
