@@ -176,8 +176,6 @@ filter_main(int argc, char **argv, const struct filter *f)
 	/* Some file systems tell of a full disk only now. */
 	if (close(STDOUT_FILENO) < 0 && status != STATUS_IO)
 		die(STATUS_IO, "cannot write the output: %s", strerror(errno));
-	free(run.endpoints.v);
-	free(run.batch_in.v);
 	return status;
 }
 
