@@ -2,6 +2,7 @@
 #include "tokenizer.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -237,6 +238,42 @@ a_million_bytes_of_marks_are_one_character(void)
 	buf_free(&b);
 }
 
+#define THREADS 4
+
+static void *
+encode_corpus(void *fresh)
+{
+	struct ids *ids = xcalloc(1, sizeof *ids);
+
+	for (const char *const *w = (const char *const[]){ "The quick brown fox", " zebra", "今天天气很好", "e\u0301e\u0323 12345", NULL }; *w; w++)
+		for (int i = 0; i < 100; i++)
+			tok_encode(fresh, *w, strlen(*w), false, ids);
+	return ids;
+}
+
+/* What is found out of a token when it is first asked for is found by several at once. */
+static void
+threads_share_a_tokenizer(void)
+{
+	pthread_t thread[THREADS];
+	struct tok *fresh;
+	struct ids *want = encode_corpus(qwen), *got;
+	struct err e;
+
+	fresh = tok_load(QWEN, &e);
+	for (int i = 0; i < THREADS; i++)
+		CHECK_INT(pthread_create(&thread[i], NULL, encode_corpus, fresh), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], (void **)&got);
+		CHECK_BYTES((char *)got->v, got->n * sizeof(int), (char *)want->v, want->n * sizeof(int));
+		ids_free(got);
+		free(got);
+	}
+	ids_free(want);
+	free(want);
+	tok_free(fresh);
+}
+
 static void
 text_of_special_tokens_stays_text_unless_asked_for(void)
 {
@@ -424,6 +461,7 @@ main(void)
 	RUN(bytes_that_are_not_utf8_are_kept);
 	RUN(a_million_times_one_letter_is_one_piece);
 	RUN(a_million_bytes_of_marks_are_one_character);
+	RUN(threads_share_a_tokenizer);
 	RUN(text_of_special_tokens_stays_text_unless_asked_for);
 	RUN(tokens_are_found_by_name_and_by_id);
 	RUN(a_stream_may_send_whole_characters_only);
