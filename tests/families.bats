@@ -40,6 +40,7 @@ fine_tune() {
 
 # ask - what the fine-tuned model says of number 7
 ask() {
+	: >log
 	sa-serve tuned --port 0 --threads 1 >serve 2>log 3>&- &
 	wait_until 60 grep -q ready log
 	curl -s "$(sed -n 's/.* ready on \(http:[^ ]*\).*/\1/p' log)/chat/completions" -H 'Content-Type: application/json' -d "{\"model\": \"tuned\",
