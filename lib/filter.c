@@ -93,14 +93,15 @@ conclude(void)
 	return TAILQ_EMPTY(&loop->end.list) && loop->end.storing == 0;
 }
 
+/* look: whether anybody still reads it, which no write would tell while there is nothing to write. */
 static void
-write_out(void)
+write_out(bool look)
 {
 	int error = output_flush(loop->out);
 
 	if (loop->failed && output_flush(loop->failed) && !loop->over)
 		loop_break(STATUS_IO, "cannot write %s: %s", loop->run->failed, strerror(loop->failed_error));
-	if (!error && loop->run->write == NULL && output_gone(loop->out))
+	if (!error && look && output_gone(loop->out))
 		error = EPIPE;
 	if (!error || loop->over)
 		return;
@@ -122,7 +123,7 @@ loop_pump(void)
 		send_start();
 		loop->stats.out += (long long)window_write(loop->window, loop->out);
 	} while (more && left > 0 && !records_full() && !loop->over);
-	write_out();
+	write_out(false);
 	if (loop->over)
 		return;
 	if (more && !records_full())
@@ -185,7 +186,7 @@ on_tick(uv_timer_t *timer)
 		asks_expire();
 		loop_pump();
 	}
-	write_out();
+	write_out(true);
 }
 
 static void

@@ -30,6 +30,7 @@ struct writer {
 	pthread_mutex_t lock;
 	pthread_cond_t turn;	/* busy or stop has changed */
 	bool busy, stop;
+	bool wanted;		/* somebody asked while it was busy: a wake when it is through */
 	uv_async_t *wake;
 	struct batch batch;
 	int error;
@@ -54,7 +55,7 @@ output_new(int (*write_line)(void *arg, const char *line, size_t n), void *arg)
 	o->write = write_line;
 	o->arg = arg;
 	if (!write_line && fstat(STDOUT_FILENO, &st) == 0) {
-		o->never_blocks = S_ISREG(st.st_mode);
+		o->never_blocks = S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(STDOUT_FILENO));
 		o->is_pipe = S_ISFIFO(st.st_mode);
 	}
 	return o;
@@ -83,9 +84,9 @@ skip(struct iovec *v, size_t done)
 	return v;
 }
 
-/* All of it, and drop it. 0 or errno. */
+/* All of it. 0 or errno. */
 static int
-write_batch(struct batch *b)
+write_batch(const struct batch *b)
 {
 	struct iovec vec[PIECES], *v = vec;
 	size_t left = b->bytes;
@@ -105,7 +106,6 @@ write_batch(struct batch *b)
 			error = errno;
 		}
 	}
-	drop_pieces(b);
 	return error;
 }
 
@@ -130,8 +130,9 @@ writer_main(void *arg)
 		w->error = w->error ? w->error : error;
 		w->busy = false;
 		pthread_cond_broadcast(&w->turn);
-		if (w->wake)
+		if (w->wake && (w->wanted || error))
 			uv_async_send(w->wake);
+		w->wanted = false;
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -165,12 +166,13 @@ writer_free(struct writer *w)
 	pthread_cond_broadcast(&w->turn);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
+	drop_pieces(&w->batch);
 	pthread_cond_destroy(&w->turn);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
 
-/* Is it at work? If not, *error is what has become of what it had. */
+/* Is it at work? If not, *error is what has become of what it had. That is freed here, by the thread that allocates: the other would fight for its arena. */
 static bool
 writer_busy(struct writer *w, bool wait, int *error)
 {
@@ -179,10 +181,12 @@ writer_busy(struct writer *w, bool wait, int *error)
 	pthread_mutex_lock(&w->lock);
 	while (wait && w->busy)
 		pthread_cond_wait(&w->turn, &w->lock);
-	busy = w->busy;
+	busy = w->wanted = w->busy;
 	if (!busy && w->error)
 		*error = w->error;
 	pthread_mutex_unlock(&w->lock);
+	if (!busy)
+		drop_pieces(&w->batch);
 	return busy;
 }
 
@@ -237,6 +241,7 @@ flush(struct output *o, bool wait)
 		drop_pieces(&o->kept);
 	} else if (o->kept.n > 0 && would_not_block(o)) {
 		o->error = write_batch(&o->kept);
+		drop_pieces(&o->kept);
 	} else if (o->kept.n > 0) {
 		if (!o->writer)
 			o->writer = writer_new(o->wake);
