@@ -99,6 +99,21 @@ FILTERS="sa-intent sa-expand sa-regen sa-ppl sa-judge"	# those that ask a model
 	cmp input output
 }
 
+@test "contract 8: every filter takes nothing for nothing, whatever else it is told" {
+	for f in $FILTERS sa-pick; do
+		run_filter $f --stats stats
+		expect_status 0
+		expect_output
+		assert_equal "$stderr" ""
+		assert_equal "$(jq -c '[.in,.out,.failed]' stats)" '[0,0,0]'
+		[ $f != sa-pick ] || continue
+		run_filter $f -e "$dead_endpoint" -m fault --cache dir --failed failed --rpm 10 --max-tokens-total 1
+		expect_status 0
+		expect_output
+		assert_equal "$(cat failed)" ""
+	done
+}
+
 @test "contract 9: memory is bounded by the window, in bytes too" {
 	start_fault hang
 	mkfifo endless
