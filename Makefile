@@ -1,5 +1,5 @@
 # make            everything, into build/
-# make check      the tests (SAN=1: under address and undefined-behaviour sanitizers; T=name: only tests whose name holds it)
+# make check      the tests (SAN=1: under address and undefined-behaviour sanitizers, SAN=thread: under ThreadSanitizer; T=name: only tests whose name holds it)
 # make bench      the speed of the filters beside their peers' (tests/bench/filters.md)
 # make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
 # make soak       200,000 records past a server with every fault, about two minutes
@@ -11,10 +11,11 @@
 CC = cc
 SAN =
 SECONDS = 60
-B = build$(if $(SAN),-san)
+THREAD = $(filter thread,$(SAN))
+B = build$(if $(SAN),-$(if $(THREAD),t)san)
 
 WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-OPT = $(if $(SAN),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
+OPT = $(if $(SAN),-O1 -g -fsanitize=$(if $(THREAD),thread,address$(,)undefined -fno-sanitize-recover=all) -fno-omit-frame-pointer,-O2 -g)
 , := ,
 CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
 CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report
@@ -110,7 +111,7 @@ $B/%.o: %.c
 
 BENCH = $B/bench-server $B/bench-timed
 check: all $(UNIT) $(FUZZERS) $B/fault $B/torture $B/fail.so $(BENCH)
-	sh tests/run.sh $B $(T)
+	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" )sh tests/run.sh $B $(T)
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
 soak: all $B/fault
@@ -131,7 +132,7 @@ fuzz:
 lint:
 	sh tests/lint.sh
 clean:
-	rm -rf build build-san build-fuzz
+	rm -rf build build-san build-tsan build-fuzz
 
 .PHONY: all check soak bench demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:

@@ -135,10 +135,10 @@ in_background() {
 
 @test "contract 22: a full cache is told once and the run goes on without storing" {
 	start_fault 'echo'
-	seq -f '{"prompt":"word %.0f '"$(printf 'x%.0s' {1..2000})"'"}' 2000 >input
+	records 8000 >input
 	run_filter sa-ppl -e "$E" -m fault --cache dir --cache-size 1
 	expect_status 0
-	assert_equal "$(wc -l <output)" 2000
+	assert_equal "$(wc -l <output)" 8000
 	assert_equal "$(wc -l <stderr)" 1
 	expect_stderr_has dir full
 }

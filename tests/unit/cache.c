@@ -854,7 +854,7 @@ write_file(const char *path, const struct buf *b)
 static bool
 sanitizer_stopped_lmdb(const char *text)
 {
-	return strstr(text, "AddressSanitizer") && strstr(text, "liblmdb");
+	return strstr(text, "Sanitizer") && strstr(text, "liblmdb");
 }
 
 static void
