@@ -173,7 +173,7 @@ sa_help() { "$BUILD/$1" --help; }
 		for section in ENVIRONMENT 'EXIT STATUS' EXAMPLES; do
 			grep -qx ".Sh $section" "$page" || fail "${page##*/} has no $section"
 		done
-		man=$(mandoc -T utf8 "$page" | col -b)
+		man=$(mandoc -T utf8 "$page")
 		[ -n "$man" ]
 	done
 	for f in $FILTERS; do
