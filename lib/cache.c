@@ -14,6 +14,7 @@
 
 #include "cachefile.h"
 #include "guard.h"
+#include "thread.h"
 
 struct put {
 	STAILQ_ENTRY(put) queue;
@@ -177,21 +178,11 @@ writer(void *arg)
 	return NULL;
 }
 
-/* Signals are the loop's, but for those of a fault, which belong to whoever makes it. SIGXFSZ stays blocked here: a write past `ulimit -f`
- * then fails with EFBIG instead of ending the program. */
 static int
 start_thread(struct cache *c, struct err *e)
 {
-	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-	sigset_t mask, old;
-	int rc;
+	int rc = thread_start(&c->thread, writer, c);
 
-	sigfillset(&mask);
-	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-		sigdelset(&mask, own[i]);
-	pthread_sigmask(SIG_SETMASK, &mask, &old);
-	rc = pthread_create(&c->thread, NULL, writer, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	c->thread_runs = rc == 0;
 	return rc ? err_set(e, "cannot start the cache's writing thread: %s", strerror(rc)) : 0;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "thread.h"
+
 /* What one read brought. */
 struct batch {
 	struct batch *next;
@@ -138,7 +140,6 @@ struct intake *
 intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *arg, size_t max_line, uv_async_t *wake)
 {
 	struct intake *in = xcalloc(1, sizeof *in);
-	sigset_t all, old;
 	pthread_t thread;
 
 	pthread_mutex_init(&in->lock, NULL);
@@ -149,12 +150,8 @@ intake_start(int (*next)(void *arg, char **p, size_t *n, struct err *e), void *a
 	in->next = next;
 	in->arg = arg;
 	in->max_line = in->split.max = max_line;
-	/* Signals are the loop's: one that interrupted a read here would be lost. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&thread, NULL, reader, in) != 0)
+	if (thread_start(&thread, reader, in) != 0)
 		die(STATUS_IO, "cannot start the reading thread");
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_detach(thread);
 	return in;
 }

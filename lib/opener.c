@@ -3,9 +3,10 @@
 #include "opener.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "thread.h"
 
 struct opener {
 	pthread_mutex_t lock;
@@ -62,7 +63,6 @@ struct opener *
 opener_start(const char *spec, const char *model, const char *key, bool insecure, uv_async_t *wake)
 {
 	struct opener *o = xcalloc(1, sizeof *o);
-	sigset_t all, old;
 	pthread_t thread;
 
 	pthread_mutex_init(&o->lock, NULL);
@@ -73,11 +73,8 @@ opener_start(const char *spec, const char *model, const char *key, bool insecure
 	o->key = copy(key);
 	o->ep.target.key = o->key;
 	o->ep.target.insecure = insecure;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&thread, NULL, open_it, o) != 0)
+	if (thread_start(&thread, open_it, o) != 0)
 		die(STATUS_IO, "cannot start a thread");
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_detach(thread);
 	return o;
 }

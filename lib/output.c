@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "thread.h"
 
 #define CHUNK ((size_t)64 << 10)	/* bytes from which a flush is worth a write: a pipe's capacity */
 #define PIECES 256		/* in one write; lines that lie side by side are one piece */
@@ -142,17 +142,12 @@ static struct writer *
 writer_new(uv_async_t *wake)
 {
 	struct writer *w = xcalloc(1, sizeof *w);
-	sigset_t all, old;
 
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->turn, NULL);
 	w->wake = wake;
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&w->thread, NULL, writer_main, w) != 0)
+	if (thread_start(&w->thread, writer_main, w) != 0)
 		die(STATUS_IO, "cannot start the writing thread");
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return w;
 }
 
