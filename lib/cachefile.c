@@ -128,9 +128,8 @@ open_dir(struct cachefile *f, enum cachefile_use use, struct err *e)
 
 /* ---- the environment ---- */
 
-/* Walk all entries: every page that a read can reach. */
-static int
-touch_all(struct cachefile *f)
+int
+cachefile_walk(struct cachefile *f, void (*visit)(void *arg, const MDB_val *k, const MDB_val *v), void *arg)
 {
 	MDB_txn *txn = NULL;
 	MDB_cursor *cursor;
@@ -141,12 +140,20 @@ touch_all(struct cachefile *f)
 		return rc;
 	if (!(rc = mdb_cursor_open(txn, f->dbi, &cursor))) {
 		while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)))
-			if (v.mv_size)
-				(void)((volatile char *)v.mv_data)[v.mv_size - 1];
+			visit(arg, &k, &v);
 		mdb_cursor_close(cursor);
 	}
 	mdb_txn_abort(txn);
 	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static void
+touch(void *arg, const MDB_val *k, const MDB_val *v)
+{
+	(void)arg;
+	(void)k;
+	if (v->mv_size)
+		(void)((volatile char *)v->mv_data)[v->mv_size - 1];
 }
 
 /* A file shorter than its last page: LMDB may leave free pages at the end unwritten; any other that is missing is damage, better found now than
@@ -163,7 +170,7 @@ check_length(struct cachefile *f)
 		return rc;
 	if (fstat(fd, &st) < 0)
 		return errno;
-	return (size_t)st.st_size / stat.ms_psize < info.me_last_pgno + 1 ? touch_all(f) : 0;
+	return (size_t)st.st_size / stat.ms_psize < info.me_last_pgno + 1 ? cachefile_walk(f, touch, NULL) : 0;	/* every page that a read can reach */
 }
 
 /* The files that LMDB has open are those that were looked at; no child of ours inherits them. */

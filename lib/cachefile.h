@@ -33,6 +33,9 @@ void cachefile_close(struct cachefile *f);
  * another one has made the file larger, it is mapped again. An LMDB or errno code. */
 int cachefile_begin(struct cachefile *f, unsigned flags, MDB_txn **txn);
 
+/* Call `visit` on every entry, in a read-only transaction of its own. An LMDB or errno code. */
+int cachefile_walk(struct cachefile *f, void (*visit)(void *arg, const MDB_val *k, const MDB_val *v), void *arg);
+
 /* The message for an LMDB or errno code: what it is, and what to do. -1. */
 int cachefile_error(const char *dir, int rc, struct err *e);
 

@@ -23,40 +23,28 @@ file_bytes(const struct cachefile *f)
 	return fstatat(f->fd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : (size_t)st.st_size;
 }
 
-/* Call `visit` on every entry, with its time (0: not one that this version can read). An LMDB code. */
-static int
-walk(struct cachefile *f, void (*visit)(void *arg, const MDB_val *k, size_t n, time_t at), void *arg)
+/* The bytes of a reply, and in *at its time (0: not an entry that this version can read). */
+static size_t
+entry(const MDB_val *v, time_t *at)
 {
 	struct cachefile_head head;
-	MDB_cursor *cursor;
-	MDB_txn *txn = NULL;
-	MDB_val k, v;
-	int rc;
+	bool ours = cachefile_head(v, &head);
 
-	if ((rc = cachefile_begin(f, MDB_RDONLY, &txn)))
-		return rc;
-	if (!(rc = mdb_cursor_open(txn, f->dbi, &cursor))) {
-		while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)))
-			if (cachefile_head(&v, &head))
-				visit(arg, &k, v.mv_size - sizeof head, (time_t)head.time);
-			else
-				visit(arg, &k, v.mv_size, 0);
-		mdb_cursor_close(cursor);
-	}
-	mdb_txn_abort(txn);
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	*at = ours ? (time_t)head.time : 0;
+	return ours ? v->mv_size - sizeof head : v->mv_size;
 }
 
 /* ---- looking ---- */
 
 static void
-count(void *arg, const MDB_val *k, size_t n, time_t at)
+count(void *arg, const MDB_val *k, const MDB_val *v)
 {
 	struct cache_info *i = arg;
+	time_t at;
 
 	(void)k;
 	i->entries++;
-	i->bytes += n;
+	i->bytes += entry(v, &at);
 	if (at && (!i->oldest || at < i->oldest))
 		i->oldest = at;
 	if (at > i->newest)
@@ -73,7 +61,7 @@ cache_info(const char *dir, struct cache_info *i, struct err *e)
 	if (cachefile_open(&f, dir, 0, CACHE_READ, e) < 0)
 		return -1;
 	guard_enter();
-	rc = walk(&f, count, i);
+	rc = cachefile_walk(&f, count, i);
 	guard_leave();
 	i->file_bytes = file_bytes(&f);
 	if (rc)
@@ -91,11 +79,12 @@ struct old {
 };
 
 static void
-note(void *arg, const MDB_val *k, size_t n, time_t at)
+note(void *arg, const MDB_val *k, const MDB_val *v)
 {
 	struct old *o = arg;
+	time_t at;
 
-	(void)n;
+	entry(v, &at);
 	if (at >= o->before || k->mv_size != sizeof *o->key)
 		return;
 	if (o->n == o->cap) {
@@ -200,7 +189,7 @@ cache_drop(const char *dir, time_t before, struct err *e)
 	if (cachefile_open(&f, dir, stat(path, &st) < 0 ? 0 : (size_t)st.st_size + SPARE, CACHE_EDIT, e) < 0)
 		return -1;
 	guard_enter();
-	if ((rc = walk(&f, note, &o)) || (rc = drop_all(&f, &o, &dropped)))
+	if ((rc = cachefile_walk(&f, note, &o)) || (rc = drop_all(&f, &o, &dropped)))
 		cachefile_error(f.dir, rc, e);
 	else if ((rc = shrink(&f)))
 		err_set(e, "cache %s: %lld entries are dropped, but its file cannot be made smaller: %s", f.dir, dropped, mdb_strerror(rc));
