@@ -2,17 +2,7 @@
 load lib
 
 # serve LINE... - a fault server with that script: $E is its endpoint
-serve() {
-	printf '%s\n' "$@" >script
-	rm -f ready
-	: >log
-	fault --script script --log log --ready ready 3>&- &
-	disown
-	wait_until 20 test -s ready
-	E=$(cat ready)
-}
-
-got_requests() { [ "$(wc -l <log)" -ge "$1" ]; }
+serve() { start_fault "$@"; }
 
 # PIDs of this test's filters named $1 (all of them: sa-*)
 filters() {

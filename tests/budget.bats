@@ -1,8 +1,6 @@
 # budget.bats - limits of rate, shared by processes (contract 20), and of spending (contract 21)
 load lib
 
-records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
-
 @test "contract 20: eight processes side by side stay within one --rpm" {
 	start_fault echo
 	records 1000 >input

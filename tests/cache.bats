@@ -1,8 +1,6 @@
 # cache.bats - replies that were paid for: --cache (contract 22) and the batch transport (contract 23)
 load lib
 
-records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
-
 # undisturbed N - what N records come out as without a cache, in the file `right`
 undisturbed() {
 	start_fault -n right echo
@@ -10,11 +8,6 @@ undisturbed() {
 	run_filter sa-ppl -e "$E" -m fault
 	expect_status 0
 	mv output right
-}
-
-in_background() {
-	env --default-signal=INT,TERM,PIPE "$@" <input >output 2>stderr 3>&- &
-	pid=$!
 }
 
 @test "contract 22: what was paid for is not asked again, by another process either" {

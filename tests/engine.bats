@@ -1,7 +1,6 @@
 # engine.bats - the filter engine beyond the plain record loop (filter.bats): several endpoints, overload, deadlines, where failed records go
 load lib
 
-records() { seq -f '{"prompt":"word %.0f and so on"}' "$1"; }
 at_once() { jq -s 'map(.at_once) | max' "${1:-log}"; }
 
 # ---- where records go ----

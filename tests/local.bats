@@ -23,7 +23,6 @@ servers() {
 }
 no_server() { [ -z "$(servers)" ]; }
 has_server() { [ -n "$(servers)" ]; }
-lines_in() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 
 @test "local: two filters of a pipe start one server, which ends after the last" {
 	sa-ppl -e local:ck <input 2>stderr | sa-ppl -e local:ck 2>>stderr >output

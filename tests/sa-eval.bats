@@ -6,13 +6,9 @@ serve() {
 	local name=$1
 
 	shift
-	printf '%s\n' "$@" >"$name.script"
-	rm -f "$name.ready" "$name"
-	: >"$name.log"
-	fault --script "$name.script" --log "$name.log" --ready "$name.ready" --unix "./$name" 3>&- &
-	server=$!
-	disown
-	wait_until 20 test -s "$name.ready"
+	rm -f "$name"
+	start_fault -n "$name" --unix "./$name" "$@"
+	server=$fault_pid
 }
 
 requests() { wc -l <"$1.log" | xargs; }
