@@ -183,32 +183,62 @@ status_of(pid_t pid)
 	return status;
 }
 
-/* Run `fn` in a child; its wait status, what it wrote on standard error in text[]. */
-static int
-in_child(void (*fn)(void *arg), void *arg, char *text, size_t max)
-{
-	int fd[2];
-	ssize_t n;
-	size_t at = 0;
+struct child {
 	pid_t pid;
+	int go, err;	/* a byte into the one starts it; the other is its standard error */
+};
+
+/* A child that waits for child_end() before it calls fn: made before this process has threads, as ThreadSanitizer cannot follow one made after. */
+static int
+child_start(struct child *c, void (*fn)(void *arg), void *arg)
+{
+	int go[2], err[2];
+	char byte;
 
 	fflush(stdout);
-	if (!CHECK(pipe(fd) == 0) || !CHECK((pid = fork()) >= 0))
+	if (!CHECK(pipe(go) == 0) || !CHECK(pipe(err) == 0) || !CHECK((c->pid = fork()) >= 0))
 		return -1;
-	if (pid == 0) {
-		dup2(fd[1], STDERR_FILENO);
-		close(fd[0]);
-		close(fd[1]);
+	if (c->pid == 0) {
+		dup2(err[1], STDERR_FILENO);
+		close(err[0]);
+		close(err[1]);
+		close(go[1]);
+		if (read(go[0], &byte, 1) != 1)
+			_exit(10);
 		signal(SIGXFSZ, SIG_DFL);
 		fn(arg);
 		_exit(0);
 	}
-	close(fd[1]);
-	while (at < max - 1 && (n = read(fd[0], text + at, max - 1 - at)) > 0)
+	close(go[0]);
+	close(err[1]);
+	c->go = go[1];
+	c->err = err[0];
+	return 0;
+}
+
+/* Let it run; its standard error as text. Its status, as of waitpid(). */
+static int
+child_end(struct child *c, char *text, size_t max)
+{
+	size_t at = 0;
+	ssize_t n;
+
+	CHECK(write(c->go, "", 1) == 1);
+	close(c->go);
+	while (at < max - 1 && (n = read(c->err, text + at, max - 1 - at)) > 0)
 		at += (size_t)n;
 	text[at] = 0;
-	close(fd[0]);
-	return status_of(pid);
+	close(c->err);
+	return status_of(c->pid);
+}
+
+/* Run `fn` in a child; its wait status, what it wrote on standard error in text[]. */
+static int
+in_child(void (*fn)(void *arg), void *arg, char *text, size_t max)
+{
+	struct child c;
+
+	return child_start(&c, fn, arg) < 0 ? -1 : child_end(&c, text, max);
 }
 
 /* ---- keys ---- */
@@ -701,14 +731,15 @@ static void
 a_map_that_another_process_made_larger_is_adopted(void)
 {
 	const char *dir = fresh();
-	struct cache *c = open_at(dir, 1 << 20);
+	struct child other;
+	struct cache *c;
 	char text[1000];
 	struct err e = { "" };
 
-	if (!c)
+	if (child_start(&other, fill_large, (void *)dir) < 0 || !(c = open_at(dir, 1 << 20)))
 		return;
 	CHECK_INT(look(c, 1, &e), 0);
-	CHECK_INT(in_child(fill_large, (void *)dir, text, sizeof text), 0);
+	CHECK_INT(child_end(&other, text, sizeof text), 0);
 	CHECK(size_of(data_of(dir)) > 2 << 20);
 	for (unsigned i = 0; i < 3000; i++)
 		if (!CHECK_INT(look(c, i, &e), 1))
@@ -720,9 +751,9 @@ a_map_that_another_process_made_larger_is_adopted(void)
 	cache_close(c);
 	/* The same, with the writer first. */
 	clear(dir);
-	if (!(c = open_at(dir, 1 << 20)))
+	if (child_start(&other, fill_large, (void *)dir) < 0 || !(c = open_at(dir, 1 << 20)))
 		return;
-	CHECK_INT(in_child(fill_large, (void *)dir, text, sizeof text), 0);
+	CHECK_INT(child_end(&other, text, sizeof text), 0);
 	put(c, 3000);
 	CHECK_INT(next_stored(c), 3000);
 	CHECK(!cache_failed(c, &e));
