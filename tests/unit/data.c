@@ -94,6 +94,28 @@ plain_text_is_supervised_after_its_first_token(void)
 	CHECK_STR(text(1, true), "<|end_of_text|>");
 }
 
+/* What transformers' tokenizer gives for a text alone: Llama's has a BOS, Qwen's has none, whatever bos_token_id the configuration names. */
+static void
+plain_text_begins_with_a_bos_only_where_the_tokenizer_puts_one(void)
+{
+	struct tok *llama = tok, *qwen = tok_load("tests/goldens/tokenizer-qwen", &e);
+	struct sampler llama_how = how;
+
+	if (!CHECK(qwen))
+		return;
+	CHECK_INT(reading("{\"text\":\"plain\"}\n", 256), 0);
+	CHECK_STR(text(0, false), "<|begin_of_text|>plain<|end_of_text|>");
+	sampler_init(&how, qwen, "tests/goldens/tokenizer-qwen", tok_id(qwen, "<|im_end|>"));
+	how.vocab = tok_size(qwen);
+	tok = qwen;
+	CHECK_INT(reading("{\"text\":\"plain\"}\n", 256), 0);
+	CHECK_STR(text(0, false), "plain<|endoftext|>");
+	sampler_free(&how);
+	tok_free(qwen);
+	how = llama_how;
+	tok = llama;
+}
+
 static void
 special_tokens_in_a_text_stay_text(void)
 {
@@ -176,11 +198,12 @@ main(void)
 		printf("not ok 1 - %s\n1..1\n", e.msg);
 		return 1;
 	}
-	sampler_init(&how, tok, TINY, -1, -1);
+	sampler_init(&how, tok, TINY, -1);
 	how.vocab = 320;
 	RUN(every_assistant_turn_is_supervised_with_its_end_token);
 	RUN(alpaca_joins_instruction_and_input_and_keeps_history);
 	RUN(plain_text_is_supervised_after_its_first_token);
+	RUN(plain_text_begins_with_a_bos_only_where_the_tokenizer_puts_one);
 	RUN(special_tokens_in_a_text_stay_text);
 	RUN(a_sample_is_cut_from_the_right_and_dropped_when_nothing_is_left_to_learn);
 	RUN(a_bad_record_is_named_by_file_and_line);

@@ -238,11 +238,9 @@ samples_free(struct samples *s)
 }
 
 void
-sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int bos, int eos)
+sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int eos)
 {
 	*how = (struct sampler){ .tok = tok, .dir = dir, .bos = tok_bos(tok), .end = tok_id(tok, "<|end_of_text|>") };
-	if (how->bos < 0)
-		how->bos = bos;
 	if (how->end < 0)
 		how->end = tok_id(tok, "<|endoftext|>");
 	if (how->end < 0)

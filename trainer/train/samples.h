@@ -5,7 +5,7 @@
  *     {"messages":[{"role","content"}]}                    every assistant turn is supervised, its end token included
  *     {"instruction","input","output","system","history"}  alpaca: instruction + "\n" + input is the user's turn
  *     {"prompt","response"}                                a record of this suite
- *     {"text"}                                             plain text: BOS, text, end of text; all but the first token supervised
+ *     {"text"}                                             plain text: BOS if the tokenizer has one, text, end of text; all but the first token supervised
  *
  * A sample is cut from the right at `cutoff` tokens; one that is left without a supervised token is dropped. Both are counted. */
 #ifndef SA_SAMPLES_H
@@ -47,8 +47,9 @@ struct sampler {
 	struct ids ids, mark;	/* scratch */
 };
 
-/* A sampler for the tokenizer in `dir`; bos, eos: the configuration's, used where the tokenizer does not say. */
-void sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int bos, int eos);
+/* A sampler for the tokenizer in `dir`. BOS is what its post-processor puts in front, never the configuration's bos_token_id: Qwen's names a token that no
+ * text begins with. eos: the configuration's, used where the tokenizer has no end of text. */
+void sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int eos);
 void sampler_free(struct sampler *how);
 
 /* Add one record. 0 (also when it was dropped), or -1 with why it cannot be used. */

@@ -32,7 +32,7 @@ read_data(struct run *r, uint64_t *hash, struct err *e)
 	r->tok = tok_load(r->source.tokenizer, e);
 	if (!r->tok)
 		return -1;
-	sampler_init(&r->sampler, r->tok, r->source.tokenizer, r->c.bos, r->c.neos ? r->c.eos[0] : -1);
+	sampler_init(&r->sampler, r->tok, r->source.tokenizer, r->c.neos ? r->c.eos[0] : -1);
 	r->sampler.template_name = set->template_name;
 	r->sampler.vocab = r->c.vocab;
 	r->sampler.cutoff = set->cutoff < r->c.max_pos ? (int)set->cutoff : r->c.max_pos;
