@@ -22,8 +22,8 @@ a_packed_sequence_does_not_see_its_neighbours(void)
 	}
 	weights_like(&alone, &c);
 	weights_like(&packed, &c);
-	loss = model_train(m, a, &(struct batch){ B, ids + A, pos + A, target + A, (int[]){ 0, B }, 1 }, &alone, 0.01f);
-	CHECK(loss == model_train(m, a, &(struct batch){ A + B, ids, pos, target, cu, 2 }, &packed, 0.01f));
+	loss = model_train(m, a, &(struct batch){ B, ids + A, pos + A, target + A, (int[]){ 0, B }, 1, NULL, NULL }, &alone, 0.01f);
+	CHECK(loss == model_train(m, a, &(struct batch){ A + B, ids, pos, target, cu, 2, NULL, NULL }, &packed, 0.01f));
 	CHECK(memcmp(alone.all, packed.all, alone.n * sizeof(float)) == 0);
 	weights_free(&alone);
 	weights_free(&packed);
@@ -50,10 +50,47 @@ accumulating_equals_one_batch(void)
 	}
 	weights_like(&once, &c);
 	weights_like(&twice, &c);
-	loss = model_train(m, a, &(struct batch){ A + B, ids, pos, target, cu, 2 }, &once, 0.1f);
-	sum = model_train(m, a, &(struct batch){ A, ids, pos, target, cu, 1 }, &twice, 0.1f);
-	sum += model_train(m, a, &(struct batch){ B, ids + A, pos + A, target + A, (int[]){ 0, B }, 1 }, &twice, 0.1f);
+	loss = model_train(m, a, &(struct batch){ A + B, ids, pos, target, cu, 2, NULL, NULL }, &once, 0.1f);
+	sum = model_train(m, a, &(struct batch){ A, ids, pos, target, cu, 1, NULL, NULL }, &twice, 0.1f);
+	sum += model_train(m, a, &(struct batch){ B, ids + A, pos + A, target + A, (int[]){ 0, B }, 1, NULL, NULL }, &twice, 0.1f);
 	CHECK_NUM(sum, loss, 1e-9 * loss);
+	CHECK_NUM(largest_difference(once.all, twice.all, once.n), 0, 1e-5 * sqrt(ops_plain.sumsq(mach, once.all, once.n)));
+	weights_free(&once);
+	weights_free(&twice);
+	acts_free(a);
+	model_free(m);
+}
+
+/* A weight of its own for each sequence: as two calls with another scale each. */
+static void
+a_weight_is_as_a_scale_of_its_own(void)
+{
+	enum { A = 40, B = 90 };
+	struct config c = mid_config();
+	struct model *m = model_new(&c, 6, &ops_cpu, mach);
+	struct acts *a = acts_new(m, A + B);
+	int ids[A + B], pos[A + B], target[A + B], cu[3] = { 0, A, A + B }, t;
+	float weight[A + B], each[A + B];
+	struct weights once, twice;
+	double loss, la, lb, sum = 0;
+
+	fill_ids(ids, A + B, c.vocab, 10);
+	for (t = 0; t < A + B; t++) {
+		pos[t] = t < A ? t : t - A;
+		target[t] = t % 3 ? ids[(t + 1) % (A + B)] : -1;
+		weight[t] = t < A ? 0.5f : 0.0625f;
+		each[t] = 0;
+	}
+	weights_like(&once, &c);
+	weights_like(&twice, &c);
+	loss = model_train(m, a, &(struct batch){ A + B, ids, pos, target, cu, 2, weight, each }, &once, 0.25f);
+	la = model_train(m, a, &(struct batch){ A, ids, pos, target, cu, 1, NULL, NULL }, &twice, 0.125f);
+	lb = model_train(m, a, &(struct batch){ B, ids + A, pos + A, target + A, (int[]){ 0, B }, 1, NULL, NULL }, &twice, 0.015625f);
+	CHECK_NUM(loss, 0.5 * la + 0.0625 * lb, 1e-9 * loss);
+	for (t = 0; t < A; t++)
+		sum += each[t];
+	CHECK_NUM(sum, la, 1e-5 * la);
+	CHECK(each[0] == 0 && each[A + B - 2] > 0);
 	CHECK_NUM(largest_difference(once.all, twice.all, once.n), 0, 1e-5 * sqrt(ops_plain.sumsq(mach, once.all, once.n)));
 	weights_free(&once);
 	weights_free(&twice);
@@ -71,7 +108,7 @@ a_batch_without_supervised_tokens_leaves_no_gradient(void)
 	size_t i;
 
 	weights_like(&grad, &c);
-	CHECK(model_train(m, a, &(struct batch){ 3, (int[]){ 1, 2, 3 }, (int[]){ 0, 1, 2 }, (int[]){ -1, -1, -1 }, (int[]){ 0, 3 }, 1 }, &grad, 1) == 0);
+	CHECK(model_train(m, a, &(struct batch){ 3, (int[]){ 1, 2, 3 }, (int[]){ 0, 1, 2 }, (int[]){ -1, -1, -1 }, (int[]){ 0, 3 }, 1, NULL, NULL }, &grad, 1) == 0);
 	for (i = 0; i < grad.n && grad.all[i] == 0; i++)
 		;
 	CHECK_INT(i, grad.n);
@@ -173,6 +210,7 @@ main(void)
 	mach = mach_new(3);
 	RUN(a_packed_sequence_does_not_see_its_neighbours);
 	RUN(accumulating_equals_one_batch);
+	RUN(a_weight_is_as_a_scale_of_its_own);
 	RUN(a_batch_without_supervised_tokens_leaves_no_gradient);
 	RUN(a_cache_filled_in_chunks_gives_the_same_bits);
 	RUN(a_sequence_has_the_same_bits_alone_and_in_a_batch_on_any_threads);

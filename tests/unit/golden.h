@@ -219,12 +219,12 @@ check_gradients(const char *dir, const char *golden, const struct ops *ops)
 		return;
 	weights_like(&grad, &m->c);
 	a = acts_new(m, g.T + 5);
-	loss = model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq }, &grad, 1.0f / supervised(&g));
+	loss = model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq, NULL, NULL }, &grad, 1.0f / supervised(&g));
 	CHECK_NUM(loss, golden_loss(&g), 1e-4 * loss);
 	for (i = 0; model_tensor(&m->c, i, &at) == 0; i++)
 		check_gradient(&g, &grad, &at);
 	CHECK_INT(i, golden_parameters(&g));
-	CHECK(model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq }, NULL, 1) == loss);
+	CHECK(model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq, NULL, NULL }, NULL, 1) == loss);
 	acts_free(a);
 	weights_free(&grad);
 	golden_close(&g);

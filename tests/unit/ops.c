@@ -298,6 +298,7 @@ swiglu_fast_equals_plain_and_its_backward_is_the_slope(void)
 struct loss_case {
 	float *logits, *scratch;
 	int target[4], T, V;
+	const float *weight;
 };
 
 static double
@@ -306,17 +307,18 @@ entropy_loss(void *arg)
 	struct loss_case *c = arg;
 
 	memcpy(c->scratch, c->logits, c->T * c->V * sizeof(float));
-	return 3 * ops_plain.cross_entropy(one, c->scratch, NULL, c->target, 1, c->T, c->V);
+	return 3 * ops_plain.cross_entropy(one, c->scratch, NULL, c->target, c->weight, 1, c->T, c->V);
 }
 
 static void
 cross_entropy_gradient_is_the_slope_of_the_loss(void)
 {
 	enum { T = 3, V = 9 };
-	struct loss_case c = { noise(T * V), noise(T * V), { 0, 8, 4 }, T, V };
+	static const float weight[T] = { 1, 0.25f, 2 };
+	struct loss_case c = { noise(T * V), noise(T * V), { 0, 8, 4 }, T, V, weight };
 	float *grad = copy(c.logits, T * V);
 
-	ops_plain.cross_entropy(one, grad, NULL, c.target, 3, T, V);
+	ops_plain.cross_entropy(one, grad, NULL, c.target, weight, 3, T, V);
 	check_slope("logits", c.logits, grad, T * V, 1e-2f, entropy_loss, &c);
 	free(c.logits); free(c.scratch); free(grad);
 }
@@ -329,16 +331,16 @@ cross_entropy_fast_equals_plain(void)
 
 	for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
 		int V = sizes[s], target[T];
-		float *a = noise(T * V), *b, la[T], lb[T];
+		float *a = noise(T * V), *b, la[T], lb[T], weight[T];
 		double sa, sb;
 
 		for (int t = 0; t < T; t++)
-			target[t] = t * 31 % V;
+			target[t] = t * 31 % V, weight[t] = s % 2 ? 1 : t * 0.1f;
 		for (int v = 0; v < V; v++)	/* logits of 1e4 */
 			a[V + v] *= 1e4f;
 		b = copy(a, T * V);
-		sa = ops_plain.cross_entropy(one, a, la, target, 0.5f, T, V);
-		sb = ops_cpu.cross_entropy(three, b, lb, target, 0.5f, T, V);
+		sa = ops_plain.cross_entropy(one, a, la, target, s % 2 ? NULL : weight, 0.5f, T, V);
+		sb = ops_cpu.cross_entropy(three, b, lb, target, weight, 0.5f, T, V);
 		CHECK_NUM(sb, sa, 1e-6 * sa + 1e-6);
 		CHECK_CLOSE(lb, la, T);
 		CHECK_CLOSE(b, a, T * V);

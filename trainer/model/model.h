@@ -85,6 +85,8 @@ struct batch {
 	const int *target;	/* [T]: the next token where it is supervised, else -1 */
 	const int *cu;		/* [nseq+1] */
 	int nseq;
+	const float *weight;	/* [T]: what a token's loss counts; NULL: 1 */
+	float *loss;		/* [T]: unless NULL, each supervised token's is put here, not weighted; the others stay */
 };
 
 struct acts;	/* activations and scratch for up to max_T tokens */
@@ -92,7 +94,7 @@ struct acts *acts_new(const struct model *m, int max_T);
 void acts_free(struct acts *a);
 size_t acts_bytes(const struct acts *a);
 
-/* Forward and backward: adds scale * d(sum of losses)/dw to grad; returns the sum of losses over supervised tokens (nats). grad == NULL: forward only.
+/* Forward and backward: adds scale * d(sum of weight * loss)/dw to grad; returns that sum over the supervised tokens (nats). grad == NULL: forward only.
  * The head runs over supervised rows only, in blocks. */
 double model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
 

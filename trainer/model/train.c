@@ -30,6 +30,7 @@ struct acts {
 	float *dact, *dgate, *dup;	/* [T,F] */
 	float *hx, *hh, *hrstd, *dhx, *dhh;	/* the head's rows: [R,C], [R] */
 	float *logits;			/* [R,V] */
+	float *weight, *loss;		/* [T] [R] of the supervised rows */
 	int *rows, *target;		/* [T] the supervised rows and their targets */
 	float *all;
 	size_t bytes;
@@ -101,6 +102,8 @@ place_shared(struct acts *a, const struct config *c, struct arena *p)
 	a->dhh = take(p, R * c->hidden);
 	a->hrstd = take(p, R);
 	a->logits = take(p, R * c->vocab);
+	a->weight = take(p, T);
+	a->loss = take(p, R);
 }
 
 /* Lay everything out from `base`; how many floats that takes. */
@@ -213,6 +216,8 @@ supervised(struct acts *a, const struct batch *b)
 	for (t = 0; t < b->T; t++)
 		if (b->target[t] >= 0) {
 			a->rows[n] = t;
+			if (b->weight)
+				a->weight[n] = b->weight[t];
 			a->target[n++] = b->target[t];
 		}
 	return n;
@@ -245,7 +250,9 @@ head(struct model *m, struct acts *a, const struct batch *b, struct weights *gra
 			memcpy(a->hx + (size_t)r * C, a->x + (size_t)a->rows[at + r] * C, C * sizeof(float));
 		m->ops->rmsnorm(m->mach, a->hh, a->hrstd, a->hx, m->w.norm, m->c.eps, n, C);
 		m->ops->linear(m->mach, a->logits, a->hh, m->w.head, NULL, n, C, V);
-		loss += m->ops->cross_entropy(m->mach, a->logits, NULL, a->target + at, scale, n, V);
+		loss += m->ops->cross_entropy(m->mach, a->logits, a->loss, a->target + at, b->weight ? a->weight + at : NULL, scale, n, V);
+		for (r = 0; b->loss && r < n; r++)
+			b->loss[a->rows[at + r]] = a->loss[r];
 		if (grad)
 			head_backward(m, a, a->rows + at, n, grad);
 	}

@@ -55,9 +55,9 @@ struct ops {
 	void (*swiglu)(struct mach *m, float *out, const float *gate, const float *up, int T, int F);
 	void (*swiglu_back)(struct mach *m, float *dgate, float *dup, const float *dout, const float *gate, const float *up, int T, int F);
 
-	/* Softmax cross entropy of logits[T,V] against target[t] in 0..V-1: returns the sum of the losses (nats, fp64, in row order) and overwrites
-	 * logits with scale * d loss/d logits. loss[T] (unless NULL) gets each row's. */
-	double (*cross_entropy)(struct mach *m, float *logits, float *loss, const int *target, float scale, int T, int V);
+	/* Softmax cross entropy of logits[T,V] against target[t] in 0..V-1: returns the sum of weight[t] * loss (nats, fp64, in row order) and overwrites
+	 * logits with scale * weight[t] * d loss/d logits. loss[T] (unless NULL) gets each row's, not weighted; weight NULL: 1 everywhere. */
+	double (*cross_entropy)(struct mach *m, float *logits, float *loss, const int *target, const float *weight, float scale, int T, int V);
 
 	/* out_acc[n] += x[n] */
 	void (*add)(struct mach *m, float *out_acc, const float *x, size_t n);

@@ -11,6 +11,7 @@ struct job {
 	float *logits;
 	double *loss;	/* [T] */
 	const int *target;
+	const float *weight;
 	float scale;
 	int T, V;
 };
@@ -36,13 +37,13 @@ rows(void *arg, int part, int parts)
 	size_t t, to;
 
 	for (mach_range(j->T, 1, part, parts, &t, &to); t < to; t++)
-		j->loss[t] = row_loss(j->logits + t * j->V, j->target[t], j->scale, j->V);
+		j->loss[t] = row_loss(j->logits + t * j->V, j->target[t], j->weight ? j->scale * j->weight[t] : j->scale, j->V);
 }
 
 double
-cpu_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, float scale, int T, int V)
+cpu_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, const float *weight, float scale, int T, int V)
 {
-	struct job j = { logits, xcalloc(T, sizeof(double)), target, scale, T, V };
+	struct job j = { logits, xcalloc(T, sizeof(double)), target, weight, scale, T, V };
 	double sum = 0;
 	int t;
 
@@ -50,7 +51,7 @@ cpu_cross_entropy(struct mach *m, float *logits, float *loss, const int *target,
 	for (t = 0; t < T; t++) {
 		if (loss)
 			loss[t] = j.loss[t];
-		sum += j.loss[t];
+		sum += weight ? weight[t] * j.loss[t] : j.loss[t];
 	}
 	free(j.loss);
 	return sum;

@@ -20,18 +20,19 @@ row_loss(float *x, int target, float scale, int V)
 }
 
 double
-plain_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, float scale, int T, int V)
+plain_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, const float *weight, float scale, int T, int V)
 {
 	double sum = 0;
 	int t;
 
 	(void)m;
 	for (t = 0; t < T; t++) {
-		double l = row_loss(logits + (size_t)t * V, target[t], scale, V);
+		float w = weight ? weight[t] : 1;
+		double l = row_loss(logits + (size_t)t * V, target[t], scale * w, V);
 
 		if (loss)
 			loss[t] = l;
-		sum += l;
+		sum += w * l;
 	}
 	return sum;
 }
