@@ -27,8 +27,7 @@
 /* The file. Zeros are a fresh one, any contents are valid. */
 struct shared {
 	struct gcra requests, tokens;
-	_Atomic uint64_t pause;		/* nobody sends before; further ahead than BUCKET_PAUSE_MAX: no pause */
-	uint64_t unused[3];
+	uint64_t unused[4];
 };
 
 _Static_assert(sizeof(struct shared) == 64 && ATOMIC_LLONG_LOCK_FREE == 2, "the file's layout");
@@ -222,30 +221,20 @@ token_cost(const struct bucket *b, long long tokens)
 	return tokens > 0 ? bounded((double)tokens * b->token_ns) : 0;
 }
 
-/* The pause that is in force, or 0. */
-static uint64_t
-pause_until(const struct bucket *b, uint64_t now)
-{
-	uint64_t until = atomic_load(&b->map->pause);
-
-	return until > now && until - now <= BUCKET_PAUSE_MAX * SECOND ? until : 0;
-}
-
 uint64_t
 bucket_take(struct bucket *b, long long tokens)
 {
-	uint64_t now = bucket_now(), floor, cost = bounded(b->request_ns), most;
+	uint64_t now = bucket_now(), cost = bounded(b->request_ns), most;
 
 	if (b->held)
 		bucket_give(b);
 	check(b);
-	floor = pause_until(b, now);
 	b->cost = token_cost(b, tokens);
 	b->held = true;
 	if (b->request_ns > 0)
-		b->request = gcra_take(&b->map->requests, now, floor, cost);
+		b->request = gcra_take(&b->map->requests, now, cost);
 	if (b->token_ns > 0)
-		b->token = gcra_take(&b->map->tokens, now, floor, b->cost);
+		b->token = gcra_take(&b->map->tokens, now, b->cost);
 	most = cost > b->cost ? cost : b->cost;
 	b->latest = now + gcra_ahead(most);
 	return bucket_due(b);
@@ -254,7 +243,7 @@ bucket_take(struct bucket *b, long long tokens)
 uint64_t
 bucket_due(struct bucket *b)
 {
-	uint64_t due = 0, at, pause;
+	uint64_t due = 0, at;
 
 	if (!b->held)
 		return 0;
@@ -263,10 +252,7 @@ bucket_due(struct bucket *b)
 		due = gcra_due(&b->map->requests, b->request);
 	if (b->token_ns > 0 && (at = gcra_due(&b->map->tokens, b->token)) > due)
 		due = at;
-	if (due > b->latest)
-		due = b->latest;
-	pause = pause_until(b, bucket_now());
-	return pause > due ? pause : due;
+	return due < b->latest ? due : b->latest;
 }
 
 void
@@ -295,17 +281,4 @@ bucket_settle(struct bucket *b, long long reserved, long long used)
 		return;
 	check(b);
 	gcra_back(&b->map->tokens, (int64_t)token_cost(b, reserved) - (int64_t)token_cost(b, used));
-}
-
-void
-bucket_pause(struct bucket *b, uint64_t until)
-{
-	uint64_t now = bucket_now(), was;
-
-	check(b);
-	was = atomic_load(&b->map->pause);
-	if (until > now + BUCKET_PAUSE_MAX * SECOND)
-		until = now + BUCKET_PAUSE_MAX * SECOND;
-	while (until > now && (was < until || was - now > BUCKET_PAUSE_MAX * SECOND) && !atomic_compare_exchange_weak(&b->map->pause, &was, until))
-		;
 }

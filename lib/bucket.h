@@ -8,7 +8,7 @@
  *
  *     b = bucket_open(NULL, id, n, rpm, tpm, &e);
  *     bucket_take(b, tokens);                                wherever a request is ready and nothing is held
- *     while (bucket_due(b) > bucket_now()) wait;             ask again after each settlement, and at least every BUCKET_POLL_MS: others give back, or pause
+ *     while (bucket_due(b) > bucket_now()) wait;             ask again after each settlement, and at least every BUCKET_POLL_MS: others give back
  *     send; bucket_sent(b);                                  from here on it is no longer held; or bucket_give(b): it will not be sent after all
  *     bucket_settle(b, tokens, used);                        when the reply is there; 0 where it was refused, not at all where the usage is unknown
  *
@@ -25,7 +25,6 @@
 #include "err.h"
 
 #define BUCKET_POLL_MS 100
-#define BUCKET_PAUSE_MAX 600	/* seconds: no pause is longer */
 
 struct bucket;
 
@@ -50,8 +49,5 @@ void bucket_give(struct bucket *b);
 
 /* It used other than it reserved: the difference is anybody's at once, or is owed. */
 void bucket_settle(struct bucket *b, long long reserved, long long used);
-
-/* The server asked for it (Retry-After): no process sends before `until` (at most BUCKET_PAUSE_MAX seconds from now). */
-void bucket_pause(struct bucket *b, uint64_t until);
 
 #endif

@@ -10,13 +10,11 @@ gcra_ahead(uint64_t cost)
 
 /* Differences are signed, so that damaged values are just far away. */
 uint64_t
-gcra_take(struct gcra *g, uint64_t now, uint64_t floor, uint64_t cost)
+gcra_take(struct gcra *g, uint64_t now, uint64_t cost)
 {
 	uint64_t least = now > GCRA_BURST ? now - GCRA_BURST : 0, most = now + gcra_ahead(cost);
 	uint64_t back = atomic_load(&g->back), next = atomic_load(&g->next), at;
 
-	if (floor > least)
-		least = floor;
 	do {
 		at = next - back;
 		if ((int64_t)(at - most) > 0)

@@ -21,8 +21,8 @@ struct gcra {
 	_Atomic uint64_t next, back;
 };
 
-/* A request that costs `cost` ns, due not before `floor`: its place, for gcra_due(). */
-uint64_t gcra_take(struct gcra *g, uint64_t now, uint64_t floor, uint64_t cost);
+/* A request that costs `cost` ns: its place, for gcra_due(). */
+uint64_t gcra_take(struct gcra *g, uint64_t now, uint64_t cost);
 
 /* When the request of that place is due, as it looks now. */
 uint64_t gcra_due(const struct gcra *g, uint64_t place);

@@ -50,7 +50,7 @@ simulate(double rpm, int minutes, uint64_t *sent, size_t most)
 			return n;
 		if (place[p] && (p != 3 || at[p] < START + 30 * SECOND) && n < most)
 			sent[n++] = at[p];
-		place[p] = gcra_take(&g, at[p], 0, cost);
+		place[p] = gcra_take(&g, at[p], cost);
 		if (p == 3 && at[p] >= START + 30 * SECOND) {
 			at[p] = UINT64_MAX;
 			continue;
@@ -86,42 +86,42 @@ static void
 a_few_a_minute_are_spread_and_the_first_goes_at_once(void)
 {
 	struct gcra g = { 0 };
-	uint64_t first = gcra_take(&g, START, 0, 20 * SECOND);
+	uint64_t first = gcra_take(&g, START, 20 * SECOND);
 
 	CHECK(gcra_due(&g, first) <= START);
-	CHECK_INT(gcra_take(&g, START, 0, 20 * SECOND), first + 20 * SECOND);
-	CHECK_INT(gcra_take(&g, START, 0, 20 * SECOND), first + 40 * SECOND);
+	CHECK_INT(gcra_take(&g, START, 20 * SECOND), first + 20 * SECOND);
+	CHECK_INT(gcra_take(&g, START, 20 * SECOND), first + 40 * SECOND);
 	/* Idle for an hour: no more saved than the burst. */
-	CHECK_INT(gcra_take(&g, START + 3600 * SECOND, 0, 20 * SECOND), START + 3600 * SECOND - GCRA_BURST);
+	CHECK_INT(gcra_take(&g, START + 3600 * SECOND, 20 * SECOND), START + 3600 * SECOND - GCRA_BURST);
 }
 
 static void
 different_limits_go_by_their_own_interval(void)
 {
 	struct gcra g = { 0 };
-	uint64_t first = gcra_take(&g, START, 0, SECOND);
+	uint64_t first = gcra_take(&g, START, SECOND);
 
-	CHECK_INT(gcra_take(&g, START, 0, 10 * SECOND), first + SECOND);
-	CHECK_INT(gcra_take(&g, START, 0, SECOND), first + 11 * SECOND);
+	CHECK_INT(gcra_take(&g, START, 10 * SECOND), first + SECOND);
+	CHECK_INT(gcra_take(&g, START, SECOND), first + 11 * SECOND);
 }
 
 static void
 what_is_given_back_is_everybodys_at_once(void)
 {
 	struct gcra g = { 0 };
-	uint64_t big = gcra_take(&g, START, 0, 60 * SECOND), waiting = gcra_take(&g, START, 0, 30 * SECOND);
+	uint64_t big = gcra_take(&g, START, 60 * SECOND), waiting = gcra_take(&g, START, 30 * SECOND);
 
 	CHECK_INT(gcra_due(&g, waiting), gcra_due(&g, big) + 60 * SECOND);
 	gcra_back(&g, 57 * (int64_t)SECOND);
 	CHECK_INT(gcra_due(&g, waiting), START - GCRA_BURST + 3 * SECOND);
-	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 0, 1)), START - GCRA_BURST + 33 * SECOND);
+	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 1)), START - GCRA_BURST + 33 * SECOND);
 	gcra_back(&g, -10 * (int64_t)SECOND);
 	CHECK_INT(gcra_due(&g, waiting), START - GCRA_BURST + 13 * SECOND);
 	gcra_give(&g, 30 * SECOND);
-	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 0, 1)), START - GCRA_BURST + 13 * SECOND + 1);
+	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 1)), START - GCRA_BURST + 13 * SECOND + 1);
 	/* More given back than was ever taken saves no more than the burst. */
 	gcra_back(&g, 1000 * (int64_t)SECOND);
-	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 0, 1)), START - GCRA_BURST);
+	CHECK_INT(gcra_due(&g, gcra_take(&g, START, 1)), START - GCRA_BURST);
 }
 
 static void
@@ -132,10 +132,10 @@ damaged_contents_stop_nobody_for_long(void)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		for (size_t j = 0; j < sizeof bad / sizeof *bad; j++) {
 			struct gcra g = { bad[i], bad[j] };
-			uint64_t due = gcra_due(&g, gcra_take(&g, START, 0, SECOND));
+			uint64_t due = gcra_due(&g, gcra_take(&g, START, SECOND));
 
 			CHECK(due <= START + GCRA_AHEAD && due >= START - GCRA_BURST);
-			CHECK_INT(gcra_due(&g, gcra_take(&g, START + 1, 0, SECOND)) - due <= SECOND, 1);
+			CHECK_INT(gcra_due(&g, gcra_take(&g, START + 1, SECOND)) - due <= SECOND, 1);
 		}
 }
 
@@ -224,28 +224,6 @@ tokens_are_paced_and_settled(void)
 	bucket_settle(a, 0, INT64_MAX);
 	CHECK(bucket_due(a) <= bucket_now() + GCRA_AHEAD);
 	CHECK(bucket_take(b, 1) <= bucket_now() + GCRA_AHEAD);
-	bucket_close(a);
-	bucket_close(b);
-	clean();
-}
-
-static void
-a_pause_is_everybodys_also_of_what_is_reserved(void)
-{
-	struct bucket *a = open_as("x", 6000, 0), *b = open_as("x", 6000, 0);
-	uint64_t until = bucket_now() + 100 * SECOND;
-
-	if (!CHECK(a && b))
-		return;
-	CHECK(bucket_take(a, 0) <= bucket_now());
-	bucket_pause(b, until);
-	CHECK_INT(bucket_due(a), until);
-	bucket_pause(b, until - 50 * SECOND);	/* a shorter one does not end it */
-	CHECK_INT(bucket_take(b, 0), until);
-	bucket_sent(b);
-	CHECK_INT(bucket_take(b, 0), until + 10 * MS);
-	bucket_pause(a, UINT64_MAX);
-	CHECK(bucket_due(a) <= bucket_now() + BUCKET_PAUSE_MAX * SECOND);
 	bucket_close(a);
 	bucket_close(b);
 	clean();
@@ -468,7 +446,6 @@ main(void)
 	RUN(damaged_contents_stop_nobody_for_long);
 	RUN(two_that_open_it_share_it);
 	RUN(tokens_are_paced_and_settled);
-	RUN(a_pause_is_everybodys_also_of_what_is_reserved);
 	RUN(without_limits_nothing_waits);
 	RUN(a_truncated_file_is_made_whole_and_shared_again);
 	RUN(it_survives_being_truncated_at_any_moment);
