@@ -73,7 +73,7 @@ $(addprefix $B/unit/,draw stop): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmod
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,data freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 

@@ -37,6 +37,7 @@ static const struct opt opts[] = {
 	{ "seed", 0, OPT_INT, &set.seed, "N", "of the sample order and of a new model (default 42)", 0, LLONG_MAX },
 	{ "save-every", 0, OPT_INT, &set.save_every, "N", "a checkpoint with the training state every N steps", 0, 1e9 },
 	{ "keep", 0, OPT_INT, &set.keep, "K", "how many of them to keep, 0: all (default 2)", 0, 1e6 },
+	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
 	{ "threads", 0, OPT_INT, &set.threads, "N", "default: as many as the process may run on", 0, 1024 },

@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,35 +122,56 @@ model_tensor(const struct config *c, int i, struct tensor_at *t)
 	return 0;
 }
 
-static float *
-layer_tensor(const struct weights *w, const struct config *c, int layer, enum slot s)
+/* Where w keeps its pointer to tensor i. */
+static float **
+tensor_pointer(struct weights *w, const struct config *c, int i)
 {
-	int64_t rows, cols;
+	static const size_t field[PER_LAYER] = {
+#define AT(member) offsetof(struct layer, member)
+		[LN1] = AT(ln1), [WQ] = AT(wq), [BQ] = AT(bq), [QNORM] = AT(qnorm), [WK] = AT(wk), [BK] = AT(bk), [KNORM] = AT(knorm), [WV] = AT(wv),
+		[BV] = AT(bv), [WO] = AT(wo), [LN2] = AT(ln2), [WGATE] = AT(wgate), [WUP] = AT(wup), [WDOWN] = AT(wdown),
+#undef AT
+	};
+	enum slot slots[PER_LAYER];
+	int per_layer = layer_slots(c, slots), in_layers = c->layers * per_layer;
 
-	layer_shape(c, s, &rows, &cols);
-	return rows > 0 ? w->all + layer_offset(c, layer, s) : NULL;
+	if (i == 0)
+		return &w->embed;
+	if (i > in_layers)
+		return i == in_layers + 1 ? &w->norm : &w->head;
+	return (float **)((char *)&w->layer[(i - 1) / per_layer] + field[slots[(i - 1) % per_layer]]);
+}
+
+float *
+weights_tensor(const struct weights *w, const struct config *c, int i)
+{
+	return *tensor_pointer((struct weights *)w, c, i);
+}
+
+void
+weights_some(struct weights *w, const struct config *c, const bool *some)
+{
+	struct tensor_at t;
+	size_t at = 0;
+	int i;
+
+	*w = (struct weights){ .layer = xcalloc(c->layers, sizeof *w->layer) };
+	for (i = 0; model_tensor(c, i, &t) == 0; i++)
+		w->n += !some || some[i] ? t.count : 0;
+	w->all = xcalloc(w->n, sizeof *w->all);
+	for (i = 0; model_tensor(c, i, &t) == 0; i++)
+		if (!some || some[i]) {
+			*tensor_pointer(w, c, i) = w->all + at;
+			at += t.count;
+		}
+	if (c->tied)
+		w->head = w->embed;
 }
 
 void
 weights_like(struct weights *w, const struct config *c)
 {
-	size_t after = layer_offset(c, c->layers, 0), table = (size_t)c->vocab * c->hidden;
-	int i;
-
-	w->n = after + c->hidden + (c->tied ? 0 : table);
-	w->all = xcalloc(w->n, sizeof *w->all);
-	w->embed = w->all;
-	w->norm = w->all + after;
-	w->head = c->tied ? w->embed : w->norm + c->hidden;
-	w->layer = xcalloc(c->layers, sizeof *w->layer);
-	for (i = 0; i < c->layers; i++) {
-#define AT(slot) layer_tensor(w, c, i, slot)
-		w->layer[i] = (struct layer){
-			.ln1 = AT(LN1), .wq = AT(WQ), .wk = AT(WK), .wv = AT(WV), .wo = AT(WO), .ln2 = AT(LN2), .wgate = AT(WGATE), .wup = AT(WUP),
-			.wdown = AT(WDOWN), .bq = AT(BQ), .bk = AT(BK), .bv = AT(BV), .qnorm = AT(QNORM), .knorm = AT(KNORM),
-		};
-#undef AT
-	}
+	weights_some(w, c, NULL);
 }
 
 void

@@ -1,7 +1,7 @@
 /* model.h - a checkpoint of one of the families (families.h) in memory, its forward pass for serving and its forward + backward for training
  *
  * Weights are float in one allocation (converted at load), in the order of model_tensor(). Training keeps gradients in a second allocation of
- * the same layout. Tensor names are HF's; a tensor that the family does not have is NULL. */
+ * the same order, which may leave tensors out (frozen ones). Tensor names are HF's; a tensor that is not there is NULL. */
 #ifndef SA_MODEL_H
 #define SA_MODEL_H
 
@@ -46,7 +46,11 @@ int model_save(const struct model *m, const char *dir, enum dtype d, struct err 
 
 /* A second allocation of the same layout, zeroed (gradients, moments). */
 void weights_like(struct weights *w, const struct config *c);
+/* One of only those tensors i of which some[i] holds, one behind the other in their order; NULL: of all. */
+void weights_some(struct weights *w, const struct config *c, const bool *some);
 void weights_free(struct weights *w);
+/* Its tensor i, or NULL when it has none. */
+float *weights_tensor(const struct weights *w, const struct config *c, int i);
 
 /* Tensor i of the layout: HF name, shape and the place in w.all; -1 past the last. */
 struct tensor_at {
@@ -95,6 +99,7 @@ void acts_free(struct acts *a);
 size_t acts_bytes(const struct acts *a);
 
 /* Forward and backward: adds scale * d(sum of weight * loss)/dw to grad; returns that sum over the supervised tokens (nats). grad == NULL: forward only.
+ * Tensors that grad leaves out cost no product; the gradient goes through them down to the lowest layer that it has a tensor of.
  * The head runs over supervised rows only, in blocks. */
 double model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
 

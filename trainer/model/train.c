@@ -316,11 +316,23 @@ attention_backward(struct model *m, struct acts *a, const struct batch *b, int i
 	o->rmsnorm_back(mach, a->dx, g->ln1, a->dh, l->x, w->ln1, l->rstd1, T, C);
 }
 
+/* The lowest layer that the gradient is wanted in; below it nothing is to be done. */
+static int
+lowest_layer(const struct config *c, const struct weights *grad)
+{
+	static const struct layer none;
+	int i;
+
+	for (i = 0; i < c->layers && !grad->embed && memcmp(&grad->layer[i], &none, sizeof none) == 0; i++)
+		;
+	return i;
+}
+
 double
 model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
 {
 	double loss;
-	int i;
+	int i, lowest;
 
 	assert(b->T <= a->max_T);
 	m->ops->embed(m->mach, a->layer[0].x, m->w.embed, b->ids, b->T, m->c.hidden);
@@ -329,10 +341,12 @@ model_train(struct model *m, struct acts *a, const struct batch *b, struct weigh
 	loss = head(m, a, b, grad, scale);
 	if (!grad)
 		return loss;
-	for (i = m->c.layers - 1; i >= 0; i--) {
+	lowest = lowest_layer(&m->c, grad);
+	for (i = m->c.layers - 1; i >= lowest; i--) {
 		mlp_backward(m, a, b->T, i, &grad->layer[i]);
 		attention_backward(m, a, b, i, &grad->layer[i]);
 	}
-	m->ops->embed_back(m->mach, grad->embed, a->dx, b->ids, b->T, m->c.hidden);
+	if (grad->embed)
+		m->ops->embed_back(m->mach, grad->embed, a->dx, b->ids, b->T, m->c.hidden);
 	return loss;
 }

@@ -29,12 +29,13 @@ struct ops {
 
 	/* out[T,C] = x * rsqrt(mean(x^2) + eps) * w[C]; keeps rstd[T] (may be NULL) for the backward */
 	void (*rmsnorm)(struct mach *m, float *out, float *rstd, const float *x, const float *w, float eps, int T, int C);
-	/* dx_acc[T,C] += d loss/d x; dw_acc[C] += d loss/d w, summed in token order */
+	/* dx_acc[T,C] += d loss/d x; dw_acc[C] += d loss/d w, summed in token order, unless NULL */
 	void (*rmsnorm_back)(struct mach *m, float *dx_acc, float *dw_acc, const float *dout, const float *x, const float *w, const float *rstd, int T, int C);
 
 	/* out[T,N] = x[T,K] * w[N,K]^T (+ bias[N] unless NULL) */
 	void (*linear)(struct mach *m, float *out, const float *x, const float *w, const float *bias, int T, int K, int N);
-	/* dx[T,K] = dout[T,N] * w (added when accum_dx; skipped when dx is NULL); dw_acc[N,K] += dout^T * x; dbias_acc[N] += column sums, unless NULL */
+	/* dx[T,K] = dout[T,N] * w (added when accum_dx; skipped when dx is NULL); dw_acc[N,K] += dout^T * x, unless NULL;
+	 * dbias_acc[N] += column sums, unless NULL */
 	void (*linear_back)(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
 
 	/* in place on x[T,heads,D]: rotate by the angle pos[t] * inv_freq[i], i < D/2. sign = 1 forward, -1 backward */

@@ -109,7 +109,7 @@ checkpoint_save(const char *out, const struct source *src, const struct model *m
 	dir_remove(tmp);
 	if (dir_make(tmp, e) < 0 || save_model(tmp, src, m, e) < 0)
 		goto out;
-	if (statefile_write(bin, &m->w, &o->m, &o->v, s->step, e) < 0 || save_state(tmp, s, e) < 0 || dir_sync(tmp, e) < 0)
+	if (statefile_write(bin, m, &o->m, &o->v, s->step, e) < 0 || save_state(tmp, s, e) < 0 || dir_sync(tmp, e) < 0)
 		goto out;
 	dir_remove(dir);
 	if (rename(tmp, dir) < 0) {
@@ -269,7 +269,7 @@ int
 checkpoint_restore(const char *out, long step, struct model *m, struct optim *o, struct err *e)
 {
 	char *dir = step_path(out, step, ""), *bin = path_join(dir, "state.bin");
-	int rc = statefile_read(bin, &m->w, &o->m, &o->v, step, e);
+	int rc = statefile_read(bin, m, &o->m, &o->v, step, e);
 
 	o->step = step;
 	free(bin);

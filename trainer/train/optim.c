@@ -4,11 +4,11 @@
 #include "optim.h"
 
 void
-optim_init(struct optim *o, const struct config *c)
+optim_init(struct optim *o, const struct config *c, const bool *trained)
 {
 	*o = (struct optim){ .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1 };
-	weights_like(&o->m, c);
-	weights_like(&o->v, c);
+	weights_some(&o->m, c, trained);
+	weights_some(&o->v, c, trained);
 }
 
 void
@@ -37,7 +37,11 @@ optim_step(struct optim *o, struct model *m, const struct weights *grad, double 
 	struct tensor_at t;
 
 	o->step++;
-	for (int i = 0; model_tensor(&m->c, i, &t) == 0; i++)
-		m->ops->adamw(m->mach, m->w.all + t.offset, grad->all + t.offset, o->m.all + t.offset, o->v.all + t.offset, t.count, factor, (float)lr,
-			      (float)o->beta1, (float)o->beta2, (float)o->eps, t.ndim > 1 ? (float)o->decay : 0, o->step);
+	for (int i = 0; model_tensor(&m->c, i, &t) == 0; i++) {
+		float *w = weights_tensor(&m->w, &m->c, i), *g = weights_tensor(grad, &m->c, i);
+
+		if (g)
+			m->ops->adamw(m->mach, w, g, weights_tensor(&o->m, &m->c, i), weights_tensor(&o->v, &m->c, i), t.count, factor, (float)lr,
+				      (float)o->beta1, (float)o->beta2, (float)o->eps, t.ndim > 1 ? (float)o->decay : 0, o->step);
+	}
 }

@@ -24,7 +24,8 @@ struct run {
 	long steps_per_epoch;
 	struct mach *mach;
 	struct model *model;
-	struct weights grad;
+	bool *trained;			/* which of the model's tensors are; NULL: all */
+	struct weights grad;		/* of those */
 	struct optim optim;
 	struct acts *acts;
 	struct log log;

@@ -7,6 +7,7 @@
 
 #include "data.h"
 #include "files.h"
+#include "freeze.h"
 #include "order.h"
 #include "run.h"
 
@@ -201,8 +202,10 @@ make_model(struct run *r, struct err *e)
 	r->model = set->init ? model_new(&r->c, (uint64_t)set->seed, &ops_cpu, r->mach) : model_load(set->model, &ops_cpu, r->mach, e);
 	if (!r->model)
 		return -1;
-	weights_like(&r->grad, &r->c);
-	optim_init(&r->optim, &r->c);
+	if (freeze_choose(r, e) < 0)
+		return -1;
+	weights_some(&r->grad, &r->c, r->trained);
+	optim_init(&r->optim, &r->c, r->trained);
 	r->optim.beta1 = set->beta1;
 	r->optim.beta2 = set->beta2;
 	r->optim.eps = set->eps;
@@ -217,8 +220,10 @@ announce(const struct run *r)
 	const struct samples *d = &r->data;
 
 	warn("%zu samples, %zu tokens, %zu supervised; %zu dropped, %zu cut at %d tokens", d->n, d->tokens, d->supervised, d->dropped, d->cut, r->sampler.cutoff);
+	if (r->trained)
+		warn("%zu of the parameters are trained, the others stay as they are", r->grad.n);
 	warn("%zu parameters; %ld steps of %lld x %lld samples, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
-	     r->set->accum, r->schedule.warmup, (4 * r->model->w.n * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
+	     r->set->accum, r->schedule.warmup, ((r->model->w.n + 3 * r->grad.n) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
 }
 
 int
@@ -260,6 +265,7 @@ run_free(struct run *r)
 		weights_free(&r->grad);
 		model_free(r->model);
 	}
+	free(r->trained);
 	samples_free(&r->data);
 	sampler_free(&r->sampler);
 	if (r->tok)

@@ -41,7 +41,7 @@ through_close(struct through *t)
 }
 
 static int
-put(struct through *t, const void *p, size_t n)
+put(struct through *t, void *p, size_t n)
 {
 	XXH3_64bits_update(t->hash, p, n);
 	return fwrite(p, 1, n, t->f) == n ? 0 : -1;
@@ -56,11 +56,23 @@ get(struct through *t, void *p, size_t n)
 	return 0;
 }
 
-int
-statefile_write(const char *path, const struct weights *w, const struct weights *m, const struct weights *v, long step, struct err *e)
+/* The model's tensors that are trained, written or read one after another. */
+static int
+each_trained(struct through *t, const struct model *model, const struct weights *trained, int (*go)(struct through *t, void *p, size_t n))
 {
-	struct header h = { .step = step, .n = (int64_t)w->n };
-	size_t bytes = w->n * sizeof(float);
+	struct tensor_at at;
+
+	for (int i = 0; model_tensor(&model->c, i, &at) == 0; i++)
+		if (weights_tensor(trained, &model->c, i) && go(t, weights_tensor(&model->w, &model->c, i), at.count * sizeof(float)) < 0)
+			return -1;
+	return 0;
+}
+
+int
+statefile_write(const char *path, const struct model *model, const struct weights *m, const struct weights *v, long step, struct err *e)
+{
+	struct header h = { .step = step, .n = (int64_t)m->n };
+	size_t bytes = m->n * sizeof(float);
 	struct through t;
 	uint64_t sum;
 	int rc = -1;
@@ -68,7 +80,7 @@ statefile_write(const char *path, const struct weights *w, const struct weights 
 	memcpy(h.magic, magic, sizeof magic);
 	if (through_open(&t, path, "wb", e) < 0)
 		return -1;
-	if (put(&t, &h, sizeof h) == 0 && put(&t, w->all, bytes) == 0 && put(&t, m->all, bytes) == 0 && put(&t, v->all, bytes) == 0) {
+	if (put(&t, &h, sizeof h) == 0 && each_trained(&t, model, m, put) == 0 && put(&t, m->all, bytes) == 0 && put(&t, v->all, bytes) == 0) {
 		sum = XXH3_64bits_digest(t.hash);
 		if (put(&t, &sum, sizeof sum) == 0 && fflush(t.f) == 0 && fsync(fileno(t.f)) == 0)
 			rc = 0;
@@ -81,9 +93,9 @@ statefile_write(const char *path, const struct weights *w, const struct weights 
 }
 
 int
-statefile_read(const char *path, struct weights *w, struct weights *m, struct weights *v, long step, struct err *e)
+statefile_read(const char *path, struct model *model, struct weights *m, struct weights *v, long step, struct err *e)
 {
-	size_t bytes = w->n * sizeof(float);
+	size_t bytes = m->n * sizeof(float);
 	struct header h;
 	struct through t;
 	uint64_t sum, want;
@@ -93,9 +105,9 @@ statefile_read(const char *path, struct weights *w, struct weights *m, struct we
 		return -1;
 	if (get(&t, &h, sizeof h) < 0 || memcmp(h.magic, magic, sizeof magic) != 0) {
 		err_set(e, "%s: not a training state", path);
-	} else if (h.n != (int64_t)w->n || h.step != step) {
-		err_set(e, "%s: of step %lld with %lld parameters; step %ld with %zu was expected", path, (long long)h.step, (long long)h.n, step, w->n);
-	} else if (get(&t, w->all, bytes) < 0 || get(&t, m->all, bytes) < 0 || get(&t, v->all, bytes) < 0) {
+	} else if (h.n != (int64_t)m->n || h.step != step) {
+		err_set(e, "%s: of step %lld with %lld parameters; step %ld with %zu was expected", path, (long long)h.step, (long long)h.n, step, m->n);
+	} else if (each_trained(&t, model, m, get) < 0 || get(&t, m->all, bytes) < 0 || get(&t, v->all, bytes) < 0) {
 		err_set(e, "%s: cut short", path);
 	} else {
 		want = XXH3_64bits_digest(t.hash);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "err.h"
+#include "opt.h"
 
 /* What the gradient of a step is of.
  * token: the sum over its supervised tokens / their number (HF transformers >= 4.48)
@@ -23,6 +24,7 @@ struct settings {
 	long long batch, accum, cutoff, seed, max_steps, save_every, keep, threads;
 	int schedule, loss_norm, store;
 	bool resume;
+	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 };
 
 /* Run to the end. An exit status; *sig is the signal that ended the run early (its state is saved then), or 0. */

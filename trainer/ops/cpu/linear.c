@@ -21,7 +21,8 @@ cpu_linear_back(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *d
 
 	if (dx)
 		gemm(m, dx, K, accum_dx, (struct mat){ dout, N, 1 }, (struct mat){ w, K, 1 }, T, K, N);
-	gemm(m, dw_acc, K, true, (struct mat){ dout, 1, N }, (struct mat){ x, K, 1 }, N, K, T);
+	if (dw_acc)
+		gemm(m, dw_acc, K, true, (struct mat){ dout, 1, N }, (struct mat){ x, K, 1 }, N, K, T);
 	for (t = 0; dbias_acc && t < T; t++)
 		for (n = 0; n < N; n++)
 			dbias_acc[n] += dout[(size_t)t * N + n];

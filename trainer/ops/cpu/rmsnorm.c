@@ -83,7 +83,7 @@ back(void *arg, int part, int parts)
 	for (mach_range(j->T, 1, part, parts, &t, &to); t < to; t++)
 		back_row(j->dx_acc + t * C, j->dout + t * C, j->x + t * C, j->w, j->rstd[t], C);
 	mach_range(C, LANES, part, parts, &from, &to);
-	for (t = 0; t < (size_t)j->T; t++)
+	for (t = 0; j->dw_acc && t < (size_t)j->T; t++)
 		back_weight(j->dw_acc + from, j->dout + t * C + from, j->x + t * C + from, j->rstd[t], to - from);
 }
 

@@ -55,7 +55,8 @@ plain_linear_back(struct mach *m, float *dx, int accum_dx, float *dw_acc, float 
 	(void)m;
 	if (dx)
 		back_x(dx, accum_dx, dout, w, T, K, N);
-	back_w(dw_acc, dout, x, T, K, N);
+	if (dw_acc)
+		back_w(dw_acc, dout, x, T, K, N);
 	for (t = 0; dbias_acc && t < T; t++)
 		for (n = 0; n < N; n++)
 			dbias_acc[n] += dout[(size_t)t * N + n];

@@ -38,7 +38,8 @@ plain_rmsnorm_back(struct mach *m, float *dx_acc, float *dw_acc, const float *do
 			dot += (double)w[c] * dout[c] * x[c] * r;
 		for (c = 0; c < C; c++) {
 			dx_acc[c] += r * ((double)w[c] * dout[c] - x[c] * r * dot / C);
-			dw_acc[c] += dout[c] * x[c] * r;
+			if (dw_acc)
+				dw_acc[c] += dout[c] * x[c] * r;
 		}
 	}
 }
