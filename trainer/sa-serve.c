@@ -250,10 +250,12 @@ main(int argc, char **argv)
 	if (!serve(server, &place, &loading)) {
 		bool failed = atomic_load(&loading.done) && loading.why[0];
 
-		if (failed)
+		if (failed) {
 			warn("%s", loading.why);
+			engine_stop(engine);
+		}
 		place_close(&place);
-		_exit(failed ? STATUS_USAGE : STATUS_OK);	/* the engine's thread may still be reading the checkpoint */
+		_exit(failed ? STATUS_USAGE : STATUS_OK);	/* else the engine's thread may still be reading the checkpoint */
 	}
 	place_close(&place);	/* first: by the end of it all, somebody else may have a socket there */
 	drain(server);
