@@ -86,7 +86,8 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
 $B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
-	$B/trainer/train/data.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/request.o $B/trainer/serve/stop.o
+	$B/trainer/train/data.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
+	$B/trainer/serve/request.o $B/trainer/serve/stop.o
 $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(MODEL) $(NET) $(BASE)

@@ -97,11 +97,11 @@ hello='{messages: [{role: "user", content: "Tell me about the river."}], tempera
 	is '.usage | .prompt_tokens > 4 and .total_tokens == .prompt_tokens + .completion_tokens'
 }
 
-@test "serve: contents may be lists of text parts, and developer is system" {
+@test "serve: contents may be lists of text parts, a line each, and developer is system" {
 	start
-	chat '{messages: [{role: "system", content: "a b"}, {role: "user", content: "c"}], temperature: 0, max_tokens: 5}'
+	chat '{messages: [{role: "system", content: "a\nb"}, {role: "user", content: "c"}], temperature: 0, max_tokens: 5}'
 	one=$(jq -c '[.choices, .usage]' <<<"$body")
-	chat '{messages: [{role: "developer", content: [{type: "text", text: "a "}, {type: "text", text: "b"}]}, {role: "user", content: "c"}], temperature: 0, max_tokens: 5}'
+	chat '{messages: [{role: "developer", content: [{type: "text", text: "a"}, {type: "text", text: "b"}]}, {role: "user", content: "c"}], temperature: 0, max_tokens: 5}'
 	assert_equal "$(jq -c '[.choices, .usage]' <<<"$body")" "$one"
 }
 
@@ -151,6 +151,86 @@ hello='{messages: [{role: "user", content: "Tell me about the river."}], tempera
 	is '.choices[0] | (.text | length) as $n | all(.logprobs.text_offset[]; . < $n or . == 0)'
 	complete "$p + {stop: $(jq -c '.choices[0].text + "no"' <<<"$body")}"
 	is '.choices[0].finish_reason == "length" or .usage.completion_tokens < 24'
+}
+
+@test "serve: include_stop_str_in_output keeps the stop string, and nothing behind it" {
+	start
+	p='{prompt: "Please tell me how to", temperature: 0, max_tokens: 24, logprobs: 0}'
+	complete "$p"
+	text=$(jq -c '.choices[0].text' <<<"$body")
+	stop=$(jq -c '.choices[0].text[3:6]' <<<"$body")
+	want=$(jq -c --argjson s "$stop" '.choices[0].text | .[:index($s) + ($s | length)]' <<<"$body")
+	[ "$want" != "$text" ] || fail "the text is too short: $text"
+	complete "$p + {stop: $stop, include_stop_str_in_output: true}"
+	assert_equal "$(jq -c '[.choices[0].text, .choices[0].finish_reason]' <<<"$body")" "[$want,\"stop\"]"
+	is '.choices[0] | (.text | length) as $n | all(.logprobs.text_offset[]; . < $n)'
+	complete "$p + {stop: $stop, include_stop_str_in_output: true, stream: true}"
+	events >events
+	assert_equal "$(jq -sc '[.[].choices[].text] | join("")' events)" "$want"
+}
+
+@test "serve: a token of stop_token_ids ends the text as an end token does; ignore_eos goes past those" {
+	start
+	p='{prompt: "Please tell me how to", temperature: 0, max_tokens: 24, logprobs: 0}'
+	complete "$p"
+	text=$(jq -r '.choices[0].logprobs.tokens[:3] | join("")' <<<"$body")
+	id=$(ids | jq '.[3]')
+	complete "$p + {stop_token_ids: [$id]}"
+	is '.choices[0] | .finish_reason == "stop" and (.logprobs.tokens | length) == 4'
+	is '.usage.completion_tokens == 4'
+	assert_equal "$(jq -r '.choices[0].text' <<<"$body")" "$text"
+	complete "$p + {stop_token_ids: [$id], include_stop_str_in_output: true}"
+	assert_equal "$(jq -r '.choices[0].text' <<<"$body")" "$text$(jq -r '.choices[0].logprobs.tokens[3]' <<<"$body")"
+	chat "$hello + {max_tokens: 200}"
+	is '.choices[0].finish_reason == "stop"'
+	chat "$hello + {max_tokens: 200, ignore_eos: true}"
+	is '.choices[0].finish_reason == "length" and .usage.completion_tokens == 200'
+}
+
+@test "serve: prompt_logprobs are those of the echo, by id and with ranks" {
+	start
+	complete '{prompt: "The river is green.", max_tokens: 1, echo: true, logprobs: 3, temperature: 0}'
+	echo=$(jq -c '.choices[0].logprobs.token_logprobs[:-1]' <<<"$body")
+	top=$(jq -c '[.choices[0].logprobs.top_logprobs[1:-1][] | [.[]] | sort | reverse | .[:3]]' <<<"$body")
+	ids=$(ids | jq -c '.[:-1]')
+	complete '{prompt: "The river is green.", max_tokens: 1, prompt_logprobs: 3, temperature: 0}'
+	is '.choices[0].logprobs == null and .choices[0].prompt_logprobs[0] == null and .usage.completion_tokens == 1'
+	assert_equal "$(jq -c --argjson ids "$ids" '[.choices[0].prompt_logprobs, $ids] | transpose | map(.[1] as $id | .[0] | .["\($id)"]?.logprob)' <<<"$body")" "$echo"
+	assert_equal "$(jq -c '[.choices[0].prompt_logprobs[1:][] | [.[].logprob] | sort | reverse | .[:3]]' <<<"$body")" "$top"
+	# the ranks are 1, 2, 3 and the token's own, in the order of the log-probabilities
+	is 'all(.choices[0].prompt_logprobs[1:][]; ([.[]] | sort_by(.rank) | map(.logprob)) == ([.[].logprob] | sort | reverse)
+		and ([.[].rank] | sort | .[:3]) == [1, 2, 3] and length <= 4)'
+	is '[.choices[0].prompt_logprobs[1:][] | to_entries[0].value.decoded_token] | join("") == "The river is green."'
+	complete '{prompt: "The river is green.", max_tokens: 1, prompt_logprobs: 0, n: 2, logprobs: 2}'
+	is 'all(.choices[]; all(.prompt_logprobs[1:][]; length == 1) and (.logprobs.tokens | length) == 1 and (.logprobs.top_logprobs[0] | length) <= 3)'
+	chat "$hello + {prompt_logprobs: 1}"
+	is '.usage.prompt_tokens as $n | .prompt_logprobs | length == $n and .[0] == null and all(.[1:][]; length <= 2)'
+	is '.choices[0].logprobs == null and (.choices[0] | has("prompt_logprobs") | not)'
+}
+
+@test "serve: text offsets count characters, also where a token is half a character" {
+	start
+	complete '{prompt: "aé😀 b今天\u0301c", max_tokens: 8, temperature: 2, seed: 4, echo: true, logprobs: 0}'
+	# each token's own bytes, put together up to it, have as many whole characters as its offset says
+	is '.choices[0] as $c | $c.logprobs | [.tokens, .text_offset] | transpose[1:] | map(select(.[0] | startswith("bytes:") or startswith("<|") | not)) |
+		length > 4 and all(.[]; .[0] as $t | $c.text[.[1]:] | startswith($t))'
+	is '.choices[0] | (.text | length) as $n | .logprobs.text_offset | . == sort and .[-1] <= $n and .[0] == 0'
+	offsets=$(jq -c '.choices[0].logprobs.text_offset' <<<"$body")
+	complete '{prompt: "aé😀 b今天\u0301c", max_tokens: 8, temperature: 2, seed: 4, echo: true, logprobs: 0, stream: true}'
+	events >events
+	assert_equal "$(jq -sc '[.[].choices[].logprobs // empty | .text_offset[]]' events)" "$offsets"
+}
+
+@test "serve: an assistant's message is continued, and no generation prompt means none" {
+	start
+	tokens() { chat "$1 + {max_tokens: 1, temperature: 0}"; jq .usage.prompt_tokens <<<"$body"; }
+	talk='{messages: [{role: "user", content: "a"}, {role: "assistant", content: "The river is"}]}'
+	whole=$(tokens "$talk + {add_generation_prompt: false}")
+	assert_equal "$(tokens "$talk + {continue_final_message: true}")" $((whole - 1))	# all but the end token
+	assert_equal "$(tokens "$talk + {continue_final_message: true, add_generation_prompt: false}")" $((whole - 1))
+	[ "$(tokens "$talk")" -gt "$whole" ]
+	http POST /v1/chat/completions "$(request "$talk + {continue_final_message: true, add_generation_prompt: true}")"
+	assert_equal "$code" 400
 }
 
 @test "serve: the same seed gives the same choices; another, or none, does not" {
@@ -283,6 +363,12 @@ ids() {
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], logit_bias: {"1": 1}}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], response_format: {type: "json_schema", json_schema: {}}}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], frequency_penalty: 0.5}
+		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], stop_token_ids: ["a"]}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stop_token_ids: [-1]}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stream: true, prompt_logprobs: 1}
+		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], chat_template_kwargs: {other: 1}}
+		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], chat_template_kwargs: {enable_thinking: 1}}
+		400|POST|/v1/chat/completions|unsupported_content|{messages: [{role: "assistant", content: "x", tool_calls: [{}]}]}
 		400|POST|/v1/chat/completions|unknown_parameter|{messages: [{role: "user", content: "x"}], nonsense: 1}
 		400|POST|/v1/completions|missing_required_parameter|{prompt: null}
 		400|POST|/v1/completions|invalid_type|{prompt: 5}
@@ -293,6 +379,8 @@ ids() {
 		400|POST|/v1/completions|invalid_value|{prompt: [1000000000]}
 		400|POST|/v1/completions|invalid_value|{prompt: "x", logprobs: 21}
 		400|POST|/v1/completions|invalid_value|{prompt: "x", max_tokens: 0}
+		400|POST|/v1/completions|unsupported_parameter|{prompt: "x", best_of: 2}
+		400|POST|/v1/completions|invalid_value|{prompt: "x", prompt_logprobs: 21}
 		400|POST|/v1/completions|unknown_parameter|{prompt: "x", messages: []}
 		400|POST|/v1/completions|context_length_exceeded|LONG
 	END

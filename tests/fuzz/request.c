@@ -52,7 +52,10 @@ accepted(const struct request *r)
 	}
 	MUST(r->how.temperature >= 0 && r->how.temperature <= 2 && r->how.top_p >= 0 && r->how.top_p <= 1 && r->how.top_k >= 0);
 	MUST(r->max_tokens >= -1 && r->logprobs >= -1 && r->logprobs <= REQ_TOP);
+	MUST(r->prompt_logprobs >= -1 && r->prompt_logprobs <= REQ_TOP && !(r->stream && r->prompt_logprobs >= 0));
 	MUST(r->max_tokens != 0 || r->echo);
+	for (size_t i = 0; i < r->stop_ids.n; i++)
+		MUST(r->stop_ids.v[i] >= 0 && r->stop_ids.v[i] < serving.vocab);
 	MUST(r->stop.n >= 0 && r->stop.n <= STOP_MAX);
 	for (int i = 0; i < r->stop.n; i++)
 		MUST(r->stop.len[i] >= 1 && r->stop.len[i] <= STOP_BYTES && strlen(r->stop.s[i]) == r->stop.len[i]);

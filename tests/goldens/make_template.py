@@ -4,12 +4,15 @@
     python3 tests/goldens/make_template.py       (transformers, xxhash; trl where the Qwen texts are to be taken anew)
 
 {llama3,llama3.2}/tokenizer_config.json are the models' own chat templates and stay as they are. {qwen2.5,qwen3,qwen3-2507}/chat_template.jinja are the
-models' own too (Apache License 2.0), as trl (PyPI) carries them in trl/chat_templates; chatml is the text below, which transformers had as its default.
+models' own too (Apache License 2.0), as trl (PyPI) carries them in trl/chat_templates, and qwen3-first Qwen3's of April 2025, as llama_cpp_python 0.3.16
+(PyPI) carries it in vendor/llama.cpp/models/templates; chatml is the text below, which transformers had as its default.
 
 cases.jsonl: each case is a conversation and what transformers' apply_chat_template makes of it with the vocabulary of goldens/tokenizer or
 tokenizer-qwen: {"template", "messages", "generation", "date", "thinking", "rendered", "ids", "mark"}. mark is 1 for what an assistant's turn adds to
 the conversation before it. A message that holds the text of a special token has no "ids": there the reference turns it into the token, and we must not.
-many.jsonl: 200 more conversations, {"messages", "generation", "date", "thinking"} and by template the XXH64 of what is rendered.
+many.jsonl: 200 more conversations, {"messages", "generation", "date", "thinking"} and by template the XXH64 of what is rendered, under
+"TEMPLATE+" that of what is rendered when the last message is to be continued (where the reference does that; what Llama's templates trim must not be empty:
+there the reference takes the header's line ends for the text's).
 llamafactory is written here a second time, after LLaMA-Factory's data/template.py: the slots of `llama3`, each encoded apart.
 """
 import json
@@ -86,6 +89,16 @@ def load(name):
 def hf(tok, messages, generation, date, thinking=True):
     text = tok.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation, date_string=date, enable_thinking=thinking)
     return text, tok.encode(text, add_special_tokens=False)
+
+
+def hf_continued(tok, name, messages, date, thinking):
+    """None: the reference finds no text to continue."""
+    if name == "llamafactory" or name.startswith("llama3") and not messages[-1]["content"].strip():
+        return None
+    try:
+        return tok.apply_chat_template(messages, tokenize=False, continue_final_message=True, date_string=date, enable_thinking=thinking)
+    except ValueError:
+        return None
 
 
 def hf_mark(tok, messages, generation, date):
@@ -172,16 +185,21 @@ def main():
     lines = [json.dumps(case_of(name, toks[name], messages, i)) for name in names[:3] for i, messages in enumerate(CONVERSATIONS)]
     lines += [json.dumps(case_of(name, toks[name], messages, i)) for name in names[3:] for i, messages in enumerate(CONVERSATIONS + THOUGHTS)]
     (HERE / "template/cases.jsonl").write_text("\n".join(lines) + "\n")
-    many, instruct = [], load("qwen3-2507")
+    many, instruct, first = [], load("qwen3-2507"), load("qwen3-first")
     for i, messages in enumerate(conversations(200)):
         case = case_of("qwen3", toks["qwen3"], messages, i)
         line = {k: case[k] for k in ("messages", "generation", "date", "thinking")}
         for name in names:
             text = case_of(name, toks[name], messages, i)["rendered"]
             line[name] = xxhash.xxh64(text.encode()).hexdigest()
+            text = hf_continued(toks[name], name, messages, case["date"], case["thinking"])
+            if text is not None:
+                line[name + "+"] = xxhash.xxh64(text.encode()).hexdigest()
         many.append(json.dumps(line))
         args = (messages, case["generation"], "")
         assert hf(instruct, *args)[0] == hf(toks["chatml"], *args)[0]  # so that it is chatml by another name
+        args = (messages, case["generation"], "", case["thinking"])
+        assert hf(first, *args)[0] == hf(toks["qwen3"], *args)[0]
     (HERE / "template/many.jsonl").write_text("\n".join(many) + "\n")
     print(len(lines), "cases,", len(many), "more")
 

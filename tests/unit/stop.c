@@ -8,6 +8,8 @@
 #include "stop.h"
 #include "tokenizer.h"
 
+static size_t end;
+
 static struct stops
 stops(const char *a, const char *b)
 {
@@ -26,8 +28,9 @@ a_stop_string_is_found_across_pieces(void)
 	struct stops st = stops("</end>", NULL);
 	const char *text = "abc</en" "d>tail";
 
-	CHECK_INT(stops_find(&st, text, 0, 0, 7), 7);
-	CHECK_INT(stops_find(&st, text, 0, 7, 13), 3);
+	CHECK_INT(stops_find(&st, text, 0, 0, 7, &end), 7);
+	CHECK_INT(stops_find(&st, text, 0, 7, 13, &end), 3);
+	CHECK_INT(end, 9);
 	stops_free(&st);
 }
 
@@ -36,7 +39,8 @@ the_earliest_of_several_wins(void)
 {
 	struct stops st = stops("cd", "bcde");
 
-	CHECK_INT(stops_find(&st, "abcdef", 0, 0, 6), 1);
+	CHECK_INT(stops_find(&st, "abcdef", 0, 0, 6, &end), 1);
+	CHECK_INT(end, 5);
 	stops_free(&st);
 }
 
@@ -45,8 +49,8 @@ the_echo_before_the_text_is_not_searched(void)
 {
 	struct stops st = stops("ab", NULL);
 
-	CHECK_INT(stops_find(&st, "ababab", 1, 1, 6), 2);
-	CHECK_INT(stops_find(&st, "abxx", 1, 1, 4), 4);
+	CHECK_INT(stops_find(&st, "ababab", 1, 1, 6, &end), 2);
+	CHECK_INT(stops_find(&st, "abxx", 1, 1, 4, &end), 4);
 	stops_free(&st);
 }
 

@@ -13,6 +13,7 @@ struct writer {
 	const struct tok *t;
 	struct ids *out, *mark;
 	int bos, start, end, eot;	/* of ChatML: start and end are <|im_start|> and <|im_end|>; the others are not there */
+	bool open;		/* the message at hand is to be continued: nothing follows its text */
 };
 
 static void
@@ -130,7 +131,8 @@ put_message(struct writer *w, enum template which, const struct msg *m)
 		put_text(w, joined, n + 2, false);
 		free(joined);
 	}
-	put_id(w, w->eot, assistant);
+	if (!w->open)
+		put_id(w, w->eot, assistant);
 }
 
 /* Llama-3.2's system block, which is there without a system message too. */
@@ -152,7 +154,8 @@ put_system(struct writer *w, const char *text, const char *date)
 	buf_add(&b, text, n);
 	put_header(w, "system");
 	put_text(w, b.p, b.n, false);
-	put_id(w, w->eot, false);
+	if (!w->open)
+		put_id(w, w->eot, false);
 	buf_free(&b);
 }
 
@@ -164,10 +167,13 @@ llama_ids(struct writer *w, enum template which, const struct msg *m, size_t n, 
 	put_id(w, w->bos, false);
 	if (which == TEMPLATE_LLAMA32) {
 		i = strcmp(m[0].role, "system") == 0;
+		w->open = i == 1 && n == 1 && r->continue_final;
 		put_system(w, i ? m[0].text : "", r->date);
 	}
-	for (; i < n; i++)
+	for (; i < n; i++) {
+		w->open = i + 1 == n && r->continue_final;
 		put_message(w, which, &m[i]);
+	}
 	if (r->add_generation) {
 		put_header(w, "assistant");
 		put_text(w, "\n\n", 2, false);
@@ -202,8 +208,10 @@ put_turn(struct writer *w, const struct buf *head, const char *text, size_t n, b
 	buf_add(&b, text, n);
 	put_id(w, w->start, false);
 	put_marked(w, b.p, b.n, supervised ? head->n : SIZE_MAX);
-	put_id(w, w->end, supervised);
-	put_text(w, "\n", 1, false);
+	if (!w->open) {
+		put_id(w, w->end, supervised);
+		put_text(w, "\n", 1, false);
+	}
 	buf_free(&b);
 }
 
@@ -312,11 +320,13 @@ chatml_ids(struct writer *w, enum template which, const struct msg *m, size_t n,
 
 	if (which == TEMPLATE_QWEN25 && strcmp(m[0].role, "system") != 0)
 		put_plain_turn(w, "system", QWEN25_SYSTEM);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		w->open = i + 1 == n && r->continue_final;
 		if (which == TEMPLATE_QWEN3 && strcmp(m[i].role, "assistant") == 0)
 			put_qwen3_answer(w, m[i].text, i > query, i + 1 == n);
 		else
 			put_plain_turn(w, m[i].role, m[i].text);
+	}
 	if (r->add_generation) {
 		const char *header = which == TEMPLATE_QWEN3 && r->no_thinking ? silent : ready;
 

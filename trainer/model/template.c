@@ -76,6 +76,7 @@ static const struct {
 	{ 0x438e1930d4ab6761, TEMPLATE_CHATML },	/* Qwen3-4B-Instruct-2507 */
 	{ 0x14f39dfcc63bcdcb, TEMPLATE_QWEN25 },	/* Qwen2.5-7B-Instruct */
 	{ 0xa2f2632e64077a8e, TEMPLATE_QWEN3 },		/* Qwen3-8B */
+	{ 0xebed4c75e31de940, TEMPLATE_QWEN3 },		/* the same as first published, in April 2025: differs for contents that are no strings */
 };
 
 /* Shortens s in place. */

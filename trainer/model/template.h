@@ -26,6 +26,7 @@ int template_detect(const char *dir, enum template *out, struct err *e);
 
 struct render {
 	bool add_generation;	/* end with the assistant's header */
+	bool continue_final;	/* end with the last message's text, which is to be continued; not with add_generation */
 	const char *date;	/* "26 Jul 2024" for llama3.2; NULL: today */
 	bool no_thinking;	/* qwen3: the assistant's header comes with an empty thought (enable_thinking=false) */
 };

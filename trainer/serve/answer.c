@@ -57,7 +57,7 @@ head(struct buf *out, const struct answer *a, const char *object)
 }
 
 static void
-usage(struct buf *out, const struct answer *a, const struct choice *const *c, size_t n)
+usage(struct buf *out, const struct answer *a, struct choice *const *c, size_t n)
 {
 	long long prompt = 0, made = 0;
 
@@ -92,6 +92,13 @@ chat_token(struct buf *out, const struct answer *a, int id, float logprob)
 	buf_adds(out, "]");
 }
 
+/* How many of the most likely tokens to show: a prompt's may have been scored with more, for its prompt_logprobs. */
+static int
+wanted(const struct scored *t, int top)
+{
+	return t->ntop < top ? t->ntop : top;
+}
+
 static void
 chat_logprobs(struct buf *out, const struct answer *a, const struct choice *c, size_t from, size_t to)
 {
@@ -102,7 +109,7 @@ chat_logprobs(struct buf *out, const struct answer *a, const struct choice *c, s
 		buf_adds(out, i > from ? "," : "");
 		chat_token(out, a, t->id, t->logprob);
 		buf_adds(out, ",\"top_logprobs\":[");
-		for (int k = 0; k < t->ntop; k++) {
+		for (int k = 0; k < wanted(t, a->req->logprobs); k++) {
 			buf_adds(out, k ? "," : "");
 			chat_token(out, a, t->top[k], t->top_logprob[k]);
 			buf_adds(out, "}");
@@ -118,6 +125,7 @@ chat_logprobs(struct buf *out, const struct answer *a, const struct choice *c, s
 static void
 top_object(struct buf *out, const struct answer *a, const struct scored *t)
 {
+	int n = wanted(t, a->req->logprobs);
 	bool own = false;
 
 	if (isnan(t->logprob)) {
@@ -125,7 +133,7 @@ top_object(struct buf *out, const struct answer *a, const struct scored *t)
 		return;
 	}
 	buf_addc(out, '{');
-	for (int k = 0; k < t->ntop; k++) {
+	for (int k = 0; k < n; k++) {
 		buf_adds(out, k ? "," : "");
 		token_json(out, a, t->top[k]);
 		buf_addc(out, ':');
@@ -133,7 +141,7 @@ top_object(struct buf *out, const struct answer *a, const struct scored *t)
 		own = own || t->top[k] == t->id;
 	}
 	if (!own) {
-		buf_adds(out, t->ntop ? "," : "");
+		buf_adds(out, n ? "," : "");
 		token_json(out, a, t->id);
 		buf_addc(out, ':');
 		logprob_json(out, t->logprob);
@@ -141,25 +149,28 @@ top_object(struct buf *out, const struct answer *a, const struct scored *t)
 	buf_addc(out, '}');
 }
 
-/* Offsets count characters; a token that begins within one is at that one. */
+/* Offsets count characters of the text as it is sent; a token that begins within one is at that one. Tokens come in the text's order, so that each
+ * chunk of a stream counts on from the last one. */
 static void
-offsets(struct buf *out, const struct choice *c, size_t from, size_t to)
+offsets(struct buf *out, struct choice *c, size_t from, size_t to)
 {
-	size_t chars = 0, byte = 0;
+	for (size_t i = from; i < to; i++) {
+		bool whole;
 
-	for (size_t i = 0; i < to; i++) {
-		size_t at = c->tok[i].at, within;
+		while (c->walked < c->tok[i].at) {
+			size_t next = c->walked + utf8_step(c->text.p + c->walked, c->text.n - c->walked, &whole);
 
-		for (; byte < at; byte++)
-			chars += (c->text.p[byte] & 0xC0) != 0x80;
-		within = at < c->text.n && chars > 0 && (c->text.p[at] & 0xC0) == 0x80;
-		if (i >= from)
-			buf_addf(out, "%s%zu", i > from ? "," : "", chars - within);
+			if (next > c->tok[i].at)
+				break;
+			c->walked = next;
+			c->chars++;
+		}
+		buf_addf(out, "%s%zu", i > from ? "," : "", c->chars);
 	}
 }
 
 static void
-completion_logprobs(struct buf *out, const struct answer *a, const struct choice *c, size_t from, size_t to)
+completion_logprobs(struct buf *out, const struct answer *a, struct choice *c, size_t from, size_t to)
 {
 	buf_adds(out, "{\"tokens\":[");
 	for (size_t i = from; i < to; i++) {
@@ -182,7 +193,7 @@ completion_logprobs(struct buf *out, const struct answer *a, const struct choice
 }
 
 static void
-logprobs(struct buf *out, const struct answer *a, const struct choice *c, size_t from, size_t to)
+logprobs(struct buf *out, const struct answer *a, struct choice *c, size_t from, size_t to)
 {
 	buf_adds(out, ",\"logprobs\":");
 	if (a->req->logprobs < 0 || from == to)
@@ -196,7 +207,45 @@ logprobs(struct buf *out, const struct answer *a, const struct choice *c, size_t
 /* ---- whole replies ---- */
 
 static void
-whole_choice(struct buf *out, const struct answer *a, const struct choice *c)
+prompt_token(struct buf *out, const struct answer *a, int id, float logprob, int rank)
+{
+	size_t n;
+	const char *p = tok_bytes(a->tok, id, &n);
+
+	buf_addf(out, "\"%d\":{\"logprob\":", id);
+	logprob_json(out, logprob);
+	buf_addf(out, ",\"rank\":%d,\"decoded_token\":", rank);
+	text_json(out, p, n);
+	buf_addc(out, '}');
+}
+
+/* vLLM's form: null for the first token, then {"ID":{"logprob","rank","decoded_token"}} with the token itself first and the most likely ones. */
+static void
+prompt_logprobs(struct buf *out, const struct answer *a, const struct choice *c)
+{
+	buf_adds(out, ",\"prompt_logprobs\":[");
+	for (size_t i = 0; i < c->nprompt; i++) {
+		const struct scored *t = &c->tok[i];
+
+		buf_adds(out, i > 0 ? "," : "");
+		if (isnan(t->logprob)) {
+			buf_adds(out, "null");
+			continue;
+		}
+		buf_addc(out, '{');
+		prompt_token(out, a, t->id, t->logprob, t->rank);
+		for (int k = 0; k < wanted(t, a->req->prompt_logprobs); k++)
+			if (t->top[k] != t->id) {
+				buf_addc(out, ',');
+				prompt_token(out, a, t->top[k], t->top_logprob[k], k + 1);
+			}
+		buf_addc(out, '}');
+	}
+	buf_addc(out, ']');
+}
+
+static void
+whole_choice(struct buf *out, const struct answer *a, struct choice *c)
 {
 	buf_addf(out, "{\"index\":%d,", c->index);
 	if (a->req->kind == REQ_CHAT) {
@@ -207,12 +256,14 @@ whole_choice(struct buf *out, const struct answer *a, const struct choice *c)
 		buf_adds(out, "\"text\":");
 		text_json(out, c->text.p, c->text.n);
 	}
-	logprobs(out, a, c, 0, c->ntok);
+	logprobs(out, a, c, a->req->echo ? 0 : c->nprompt, c->ntok);
+	if (a->req->kind == REQ_COMPLETION && a->req->prompt_logprobs >= 0)
+		prompt_logprobs(out, a, c);
 	buf_addf(out, ",\"finish_reason\":%s}", finish_json(c->finish));
 }
 
 void
-answer_whole(struct buf *out, const struct answer *a, const struct choice *const *c, size_t n)
+answer_whole(struct buf *out, const struct answer *a, struct choice *const *c, size_t n)
 {
 	head(out, a, a->req->kind == REQ_CHAT ? "chat.completion" : "text_completion");
 	buf_adds(out, ",\"choices\":[");
@@ -222,6 +273,8 @@ answer_whole(struct buf *out, const struct answer *a, const struct choice *const
 	}
 	buf_adds(out, "],\"usage\":");
 	usage(out, a, c, n);
+	if (a->req->kind == REQ_CHAT && a->req->prompt_logprobs >= 0)
+		prompt_logprobs(out, a, c[0]);
 	buf_adds(out, "}");
 }
 
@@ -279,7 +332,7 @@ answer_finish(struct buf *out, const struct answer *a, const struct choice *c)
 }
 
 void
-answer_done(struct buf *out, const struct answer *a, const struct choice *const *c, size_t n)
+answer_done(struct buf *out, const struct answer *a, struct choice *const *c, size_t n)
 {
 	if (a->req->usage) {
 		chunk_head(out, a);

@@ -166,6 +166,16 @@ draw_top(const float *x, int V, int n, int *ids)
 	return have;
 }
 
+int
+draw_rank(const float *x, int V, int id)
+{
+	int rank = 1;
+
+	for (int i = 0; i < V; i++)
+		rank += x[i] > x[id] || (x[i] == x[id] && i < id);
+	return rank;
+}
+
 uint64_t
 draw_seed(uint64_t seed, int choice)
 {

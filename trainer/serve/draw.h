@@ -30,6 +30,9 @@ int draw_token(const float *x, int V, const struct sampling *how, uint64_t *rng,
 /* The n most likely ids, best first; returns how many (n, or V when that is less). */
 int draw_top(const float *x, int V, int n, int *ids);
 
+/* The place of `id` among all, most likely first, from 1. */
+int draw_rank(const float *x, int V, int id);
+
 /* The generator's state for choice number `choice` of a request with `seed`. */
 uint64_t draw_seed(uint64_t seed, int choice);
 

@@ -193,7 +193,7 @@ job_done(struct engine *e, struct job *j)
 {
 	struct answer a = job_answer(e, j);
 	struct buf b = BUF_INIT(j->out.max);
-	const struct choice **c = xcalloc(j->nseq, sizeof *c);
+	struct choice **c = xcalloc(j->nseq, sizeof *c);
 
 	for (size_t i = 0; i < j->nseq; i++)
 		c[i] = &j->seq[i].c;

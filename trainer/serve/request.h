@@ -1,7 +1,7 @@
-/* request.h - the body of a request, read and checked: everything that a client can get wrong is found here, before the model runs
+/* request.h - the body of a request for text, read and checked: everything that a client can get wrong is found here, before the model runs
  *
- * Pure but for the tokenizer. A parameter that would change the result and is not supported is refused by name; only those known to be
- * harmless are ignored. */
+ * Pure but for the tokenizer. A parameter that would change the result and is not supported is refused by name, and so is one that is not known, as
+ * by OpenAI: a misspelt one must not pass for the default. Only those known to be harmless are ignored. */
 #ifndef SA_REQUEST_H
 #define SA_REQUEST_H
 
@@ -10,32 +10,17 @@
 #include <stdint.h>
 
 #include "draw.h"
+#include "param.h"
+#include "prompts.h"
 #include "stop.h"
-#include "template.h"
 #include "tokenizer.h"
 
 #define REQ_PROMPTS 2048	/* prompts x choices of one request */
 #define REQ_CHOICES 8
-#define REQ_TOP 20		/* top_logprobs, logprobs */
-#define REQ_ECHO (4L << 20)	/* log-probabilities that the echo of one request may hold: about 300 MB of reply */
+#define REQ_TOP 20		/* top_logprobs, logprobs, prompt_logprobs */
+#define REQ_ECHO (4L << 20)	/* log-probabilities of prompts that one request may ask for: about 300 MB of reply */
 
 enum req_kind { REQ_CHAT, REQ_COMPLETION };
-
-/* What requests are read against. */
-struct serving {
-	const struct tok *tok;
-	enum template template;
-	const char *date;	/* for templates that show one; NULL: today */
-	const char *name;	/* the model's */
-	const char *path;	/* the checkpoint's directory, also accepted as the model's name */
-	int vocab;		/* ids are below this */
-	int max_context;	/* tokens of a prompt and its continuation */
-};
-
-struct req_prompt {
-	struct ids ids;
-	size_t hidden;		/* leading ids that are no text of the user's: a BOS that was added */
-};
 
 struct request {
 	enum req_kind kind;
@@ -45,27 +30,17 @@ struct request {
 	struct sampling how;
 	uint64_t seed;
 	struct stops stop;
+	bool stop_shown;	/* a stop string is part of the text that it ends */
+	bool ignore_eos;	/* the model's end tokens do not end the text */
+	struct ids stop_ids;	/* tokens that end the text as the model's end tokens do */
 	int max_tokens;		/* -1: as many as the context holds */
 	bool echo, stream, usage;	/* usage: a chunk with the usage at the stream's end */
 	int logprobs;		/* how many of the most likely tokens go with each token; -1: no log-probabilities at all */
+	int prompt_logprobs;	/* the same for the prompt's tokens, apart from the text (vLLM's) */
 };
-
-/* An OpenAI error object and its HTTP status. */
-struct req_error {
-	int status;
-	const char *type, *code;	/* code: NULL for none */
-	char param[64];		/* "" for none */
-	char message[512];
-};
-
-/* Always returns -1. */
-int req_fail(struct req_error *e, int status, const char *param, const char *code, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* 0 with *r filled (free with req_free), or -1 with *e filled and nothing to free. */
 int req_parse(struct request *r, enum req_kind kind, const char *body, size_t n, const struct serving *s, struct req_error *e);
 void req_free(struct request *r);
-
-/* True when a request may name the model so. */
-bool req_names(const struct serving *s, const char *name);
 
 #endif

@@ -16,7 +16,7 @@ stops_free(struct stops *st)
 }
 
 size_t
-stops_find(const struct stops *st, const char *p, size_t from, size_t old, size_t n)
+stops_find(const struct stops *st, const char *p, size_t from, size_t old, size_t n, size_t *end)
 {
 	size_t first = n;
 
@@ -24,8 +24,10 @@ stops_find(const struct stops *st, const char *p, size_t from, size_t old, size_
 		size_t back = st->len[i] - 1, at = old > from + back ? old - back : from;
 		const char *hit = at < n ? memmem(p + at, n - at, st->s[i], st->len[i]) : NULL;
 
-		if (hit && (size_t)(hit - p) < first)
+		if (hit && (size_t)(hit - p) < first) {
 			first = hit - p;
+			*end = first + st->len[i];
+		}
 	}
 	return first;
 }
@@ -57,23 +59,31 @@ ill_formed(const char *p, size_t n)
 	return k;
 }
 
+size_t
+utf8_step(const char *p, size_t n, bool *whole)
+{
+	utf8proc_int32_t c;
+	utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)p, n, &c);
+
+	*whole = got > 0;
+	return got > 0 ? (size_t)got : ill_formed(p, n);
+}
+
 void
 utf8_clean(struct buf *out, const char *p, size_t n)
 {
 	size_t i = 0, from = 0;
 
 	while (i < n) {
-		utf8proc_int32_t c;
-		utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)p + i, n - i, &c);
+		bool whole;
+		size_t step = utf8_step(p + i, n - i, &whole);
 
-		if (got > 0) {
-			i += got;
-			continue;
+		if (!whole) {
+			buf_add(out, p + from, i - from);
+			buf_adds(out, "\xEF\xBF\xBD");
+			from = i + step;
 		}
-		buf_add(out, p + from, i - from);
-		buf_adds(out, "\xEF\xBF\xBD");
-		i += ill_formed(p + i, n - i);
-		from = i;
+		i += step;
 	}
 	buf_add(out, p + from, n - from);
 }

@@ -4,6 +4,7 @@
 #ifndef SA_STOP_H
 #define SA_STOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "buf.h"
@@ -19,11 +20,14 @@ struct stops {
 
 void stops_free(struct stops *st);
 
-/* The start of the earliest stop string in p[from..n), or n. What lies before `old` was searched before. */
-size_t stops_find(const struct stops *st, const char *p, size_t from, size_t old, size_t n);
+/* The start of the earliest stop string in p[from..n), its end in *end, or n. What lies before `old` was searched before. */
+size_t stops_find(const struct stops *st, const char *p, size_t from, size_t old, size_t n, size_t *end);
 
 /* How many bytes at the end of p[from..n) may be the beginning of a stop string and so have to wait. */
 size_t stops_hold(const struct stops *st, const char *p, size_t from, size_t n);
+
+/* Bytes of the character at p (n > 0 bytes there), or of the ill-formed sequence that utf8_clean() makes one of; *whole: it is one. */
+size_t utf8_step(const char *p, size_t n, bool *whole);
 
 /* Append p[0..n) with each byte sequence that is no UTF-8 as U+FFFD. Cutting p where utf8_whole() says and cleaning the pieces gives the same. */
 void utf8_clean(struct buf *out, const char *p, size_t n);

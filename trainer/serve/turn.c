@@ -73,10 +73,11 @@ add_scored(struct choice *c)
 	return &c->tok[c->ntok++];
 }
 
+/* Whether the prompt's tokens get their log-probabilities. */
 static bool
 scores_echo(const struct seq *s)
 {
-	return s->req->echo && s->req->logprobs >= 0;
+	return s->req->prompt_logprobs >= 0 || (s->req->echo && s->req->logprobs >= 0);
 }
 
 void
@@ -85,16 +86,17 @@ seq_begin(struct seq *s, const struct model *m, const struct tok *tok)
 	const struct ids *ids = &s->prompt->ids;
 
 	s->kv = kv_new(m, ids->n + s->max);
-	for (size_t i = 0; s->req->echo && i < ids->n; i++) {
+	for (size_t i = 0; i < ids->n; i++) {
 		size_t n = 0;
 		const char *p = tok_bytes(tok, ids->v[i], &n);
 
 		if (scores_echo(s))
 			*add_scored(&s->c) = (struct scored){ .id = ids->v[i], .logprob = NAN, .at = s->c.text.n };
-		if (i >= s->prompt->hidden)
+		if (s->req->echo && i >= s->prompt->hidden)
 			buf_add(&s->c.text, p, n);
 	}
 	s->c.from = s->c.text.n;
+	s->c.nprompt = s->c.ntok;
 }
 
 void
@@ -113,25 +115,27 @@ seq_free(struct seq *s)
 	free(s->c.tok);
 }
 
+/* Whether a token ends the text. */
 static bool
-is_eos(const struct model *m, int id)
+ends(const struct request *r, const struct model *m, int id)
 {
-	for (int i = 0; i < m->c.neos; i++)
+	for (int i = 0; i < m->c.neos && !r->ignore_eos; i++)
 		if (m->c.eos[i] == id)
+			return true;
+	for (size_t i = 0; i < r->stop_ids.n; i++)
+		if (r->stop_ids.v[i] == id)
 			return true;
 	return false;
 }
 
-/* The text ends where a stop string begins: generated tokens that begin behind that are no part of the reply. Chunks never reach that
+/* The text ends before a stop string, or behind it: generated tokens that begin after that are no part of the reply. Chunks never reach that
  * far (stops_hold), so none of them was sent. */
 static void
 cut(struct choice *c, size_t at)
 {
-	size_t first = c->ntok < (size_t)c->generated ? 0 : c->ntok - c->generated;
-
 	c->text.n = at;
 	c->text.p[at] = '\0';
-	while (c->ntok > first && c->tok[c->ntok - 1].at >= at)
+	while (c->ntok > c->nprompt && c->tok[c->ntok - 1].at >= at)
 		c->ntok--;
 	c->finish = FINISH_STOP;
 }
@@ -141,7 +145,8 @@ static void
 take(struct seq *s, const struct turn *t, const struct scored *drawn)
 {
 	struct choice *c = &s->c;
-	size_t old = c->text.n, n = 0, at;
+	size_t old = c->text.n, n = 0, at, end;
+	bool last = ends(s->req, t->model, drawn->id);
 	const char *p = tok_bytes(t->tok, drawn->id, &n);
 
 	s->last = drawn->id;
@@ -153,15 +158,13 @@ take(struct seq *s, const struct turn *t, const struct scored *drawn)
 		*entry = *drawn;
 		entry->at = old;
 	}
-	if (is_eos(t->model, drawn->id)) {
-		c->finish = FINISH_STOP;
-		return;
-	}
-	if (!tok_is_special(t->tok, drawn->id))
+	if (!tok_is_special(t->tok, drawn->id) && (!last || s->req->stop_shown))
 		buf_add(&c->text, p, n);
-	at = stops_find(&s->req->stop, c->text.p, c->from, old, c->text.n);
+	at = stops_find(&s->req->stop, c->text.p, c->from, old, c->text.n, &end);
 	if (at < c->text.n)
-		cut(c, at);
+		cut(c, s->req->stop_shown ? end : at);
+	else if (last)
+		c->finish = FINISH_STOP;
 	else if (c->generated == s->max)
 		c->finish = FINISH_LENGTH;
 }
@@ -253,13 +256,14 @@ static void
 score(struct row *r, int V, struct candidate *scratch)
 {
 	const struct request *req = r->s->req;
+	int top = r->target >= 0 && (!req->echo || req->prompt_logprobs > req->logprobs) ? req->prompt_logprobs : req->logprobs;
 	struct scored *o = &r->out;
 	double lse;
 
 	*o = (struct scored){ .id = r->target };
 	if (r->target < 0 && r->s->max > 0)
 		o->id = draw_token(r->logits, V, &req->how, &r->s->rng, scratch);
-	if (o->id < 0 || req->logprobs < 0)
+	if (o->id < 0 || top < 0)
 		return;
 	lse = draw_lse(r->logits, V);
 	if (!isfinite(lse)) {
@@ -267,7 +271,9 @@ score(struct row *r, int V, struct candidate *scratch)
 		return;
 	}
 	o->logprob = r->logits[o->id] - lse;
-	o->ntop = draw_top(r->logits, V, req->logprobs, o->top);
+	if (r->target >= 0 && req->prompt_logprobs >= 0)
+		o->rank = draw_rank(r->logits, V, o->id);
+	o->ntop = draw_top(r->logits, V, top, o->top);
 	for (int i = 0; i < o->ntop; i++)
 		o->top_logprob[i] = r->logits[o->top[i]] - lse;
 }
