@@ -1,6 +1,7 @@
 # make            everything, into build/
 # make check      the tests (SAN=1: under address and undefined-behaviour sanitizers, SAN=thread: under ThreadSanitizer; T=name: only tests whose name holds it)
 # make bench      the speed of the filters beside their peers' (tests/bench/filters.md)
+# make bench-infer the speed of sa-serve beside its peers' (tests/bench/infer.md)
 # make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
 # make soak       200,000 records past a server with every fault, about two minutes
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
@@ -61,6 +62,8 @@ $B/bench-server: $B/tests/bench/server.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -l:libjansson.a	# no shared libraries: its own memory counts as the command's least
+$B/bench-roof: $B/tests/bench/roof.o $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/torture: $B/tests/torture/torture.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/fail.so: tests/torture/fail.c tests/torture/torture.h
@@ -110,11 +113,13 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-BENCH = $B/bench-server $B/bench-timed
+BENCH = $B/bench-server $B/bench-timed $B/bench-roof
 check: all $(UNIT) $(FUZZERS) $B/fault $B/torture $B/fail.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" )sh tests/run.sh $B $(T)
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
+bench-infer: all $B/bench-roof
+	python3 tests/bench/infer.py $B tests/bench/infer.md
 soak: all $B/fault
 	sh tests/soak.sh $B
 demo: all
@@ -135,6 +140,6 @@ lint:
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 
-.PHONY: all check soak bench demo nano nano-check fuzz fuzzers torture lint clean
+.PHONY: all check soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -96,3 +96,48 @@ row() { grep -F "| $1" table.md | sed 's/\\|/or/g' | cut -d'|' -f4-6 | tr '|' ' 
 	assert grep -qF -- "- Left out, as not installed: orjson." table.md
 	assert grep -qF "| 64 | at once | sa-judge | 36,000 (36,000 .. 36,000) | 20 (16 .. 24) | 12 | 5 (2) | 9 | 0 | 1 |" table.md
 }
+
+@test "bench-roof says what the machine can do at most" {
+	run bench-roof 1
+	assert_success
+	assert_equal "$(echo "$output" | jq '.fp32 > 0, .read > 0, .read_huge > 0, (.bf16 == null or .bf16 > .fp32)' | xargs)" "true true true true"
+	run bench-roof 0
+	assert_failure 2
+}
+
+# infer_table - table.md of the results on standard input
+infer_table() {
+	command -v python3 >/dev/null || skip "no python3"
+	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$ROOT/tests/bench python3 -c 'import infer, json, sys
+t = infer.Table([json.loads(line) for line in sys.stdin])
+print("\n".join([*t.targets(), *t.single(), *t.many()]))' >table.md
+}
+
+# met TEXT - the figure of the target that begins with it, and whether it is met
+met() { grep -F -m 1 "| $1" table.md | cut -d'|' -f4-5 | tr '|' ' ' | xargs; }
+
+@test "the table of sa-serve: medians of the repeats, and whether a target is met" {
+	{
+		echo '{"engine":"roof","bf16":1000,"fp32":500,"read":40,"read_huge":50,"load":0}'
+		for ppl in 300 320 900; do
+			echo '{"model":"m1b","engine":"sa","work":"one","ppl":'$ppl',"decode":16.18,"start":2,"memory":90,"nll":12.1692,"load":1}'
+		done
+		echo '{"model":"m1b","engine":"hf-bf16","work":"one","ppl":200,"decode":15,"start":3,"memory":900,"nll":12.1690,"load":1}'
+		echo '{"model":"m1b","engine":"llama.cpp","work":"one","ppl":190,"decode":14,"start":1,"memory":100,"nll":12.1689,"load":1}'
+		echo '{"model":"m1b","engine":"sa","work":"8","tokens":100,"memory":90,"load":1}'
+		echo '{"model":"m1b","engine":"hf-bf16","work":"8","tokens":80,"memory":90,"load":1}'
+		echo '{"model":"m1b","engine":"llama-server","work":"8","tokens":20,"memory":90,"load":1}'
+	} | infer_table
+	assert_equal "$(met "perplexity, tok/s")" "1.60x yes"
+	assert_equal "$(met "perplexity, part")" "79% yes"
+	assert_equal "$(met "decode of one stream, tok/s")" "1.08x no"
+	assert_equal "$(met "decode of one stream, part")" "80% no"
+	assert_equal "$(met "8 requests at once, tok/s, times llama")" "5.00x yes"
+	assert_equal "$(met "8 requests at once, tok/s, times trans")" "1.25x no"
+	assert_equal "$(met "32 requests at once, tok/s, times trans")" "- not measured"
+	assert_equal "$(met "start to first token")" "2.00x no"
+	assert_equal "$(met "peak resident")" "0.90x yes"
+	assert_equal "$(met "mean NLL")" "0.0003 yes"
+	assert grep -qF "| m1b | sa-serve | 320 (300 .. 900) | 79% | 16.2 (16.2 .. 16.2) | 80% | 2.00 (2.00 .. 2.00) | 90.0 (90.0 .. 90.0) | 12.1692 | 1.00 |" table.md
+	assert grep -qF "| m1b | 8 | sa-serve | 100 (100 .. 100) | 90.0 (90.0 .. 90.0) | 1 | 1.00 |" table.md
+}

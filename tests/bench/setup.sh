@@ -1,6 +1,7 @@
 #!/bin/sh
-# setup.sh [DIR] - install the Python peers of `make bench` from PyPI, into virtual environments DIR/bench-venv-* (default: build, where
-# filters.sh looks for them). One for each that has demands of its own on the others' versions. About 2 GB.
+# setup.sh [DIR] - install the Python peers of `make bench` and `make bench-infer` from PyPI, into virtual environments DIR/bench-venv-* (default: build, where
+# filters.sh and infer.py look for them). One for each that has demands of its own on the others' versions. About 8 GB, most of it torch;
+# llama.cpp is compiled (cmake, a C++ compiler, some minutes), which is how it gets the instructions of this CPU.
 set -eu
 dir=${1:-$(dirname "$0")/../../build}
 mkdir -p "$dir"
@@ -17,3 +18,4 @@ venv client 'openai[aiohttp]' orjson
 venv litellm litellm
 venv distilabel 'distilabel[openai]' requests pillow beautifulsoup4
 venv curator bespokelabs-curator
+venv infer torch transformers gguf 'llama-cpp-python[server]'
