@@ -27,7 +27,7 @@
 
 static struct engine_options engine_opts;
 static const char *host, *socket_path, *shared;
-static long long port = -1, threads, max_active = 64, max_context;
+static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256;
 
 static const struct opt opts[] = {
 	{ .name = "host", .kind = OPT_STR, .to = &host, .arg = "HOST", .help = "loopback address to listen on (127.0.0.1)" },
@@ -40,6 +40,8 @@ static const struct opt opts[] = {
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
 	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },
+	{ .name = "kv-bytes", .kind = OPT_INT, .to = &kv_bytes, .arg = "N", .help = "bytes of key-value caches (half of the memory that is left)", .lo = 1, .hi = LLONG_MAX },
+	{ .name = "turn-tokens", .kind = OPT_INT, .to = &turn_tokens, .arg = "N", .help = "tokens that go through the model at a time (256)", .lo = 1, .hi = 65536 },
 	{ .name = NULL },
 };
 
@@ -179,7 +181,7 @@ signalled(void)
 
 /* Until a signal, the last lease's end or a checkpoint that does not load. True: the engine has loaded. */
 static bool
-serve(struct server *s, struct place *p, struct loading *l)
+serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 {
 	struct pollfd fd[] = {
 		{ .fd = signal_event, .events = POLLIN },
@@ -199,7 +201,8 @@ serve(struct server *s, struct place *p, struct loading *l)
 				return false;
 			loaded = true;
 			fd[2].fd = -1;
-			warn("%s ready on %s", engine_opts.name, p->text);
+			warn("%s ready on %s, with %zu MiB for key-value caches and contexts of %d tokens", engine_opts.name, p->text, engine_kv_bytes(e) >> 20,
+			     engine_serving(e)->max_context);
 		}
 		if (p->leases && leases_over(p->leases))
 			return loaded;
@@ -240,6 +243,8 @@ main(int argc, char **argv)
 	engine_opts.threads = threads;
 	engine_opts.max_active = max_active;
 	engine_opts.max_context = max_context;
+	engine_opts.kv_bytes = kv_bytes;
+	engine_opts.turn_tokens = turn_tokens;
 	raise_limit();
 	signals();
 	place_open(&place);
@@ -247,7 +252,7 @@ main(int argc, char **argv)
 	server = server_start(place.fd, engine, engine_opts.name, &e);
 	if (!server)
 		die(STATUS_IO, "%s", e.msg);
-	if (!serve(server, &place, &loading)) {
+	if (!serve(server, engine, &place, &loading)) {
 		bool failed = atomic_load(&loading.done) && loading.why[0];
 
 		if (failed) {

@@ -87,6 +87,73 @@ attend_backward_is_the_slope_of_the_forward(void)
 	attend_teardown(&c);
 }
 
+/* Pages for n tokens, each somewhere else; what is not written yet is no number. Their layer begins at AT. */
+#define AT 16
+
+static float **
+pages_new(const struct ops *ops, int n, int G, int D)
+{
+	int pages = (n + KV_PAGE - 1) / KV_PAGE;
+	float **page = malloc(pages * sizeof *page);
+	size_t floats = (AT + ops->kv_floats(G, D) + 15) / 16 * 16;
+
+	for (int i = 0; i < pages; i++) {
+		page[i] = aligned_alloc(64, floats * sizeof(float));
+		for (size_t k = 0; k < floats; k++)
+			page[i][k] = NAN;
+	}
+	return page;
+}
+
+static void
+pages_free(float **page, int n)
+{
+	for (int i = 0; i < (n + KV_PAGE - 1) / KV_PAGE; i++)
+		free(page[i]);
+	free(page);
+}
+
+/* Put the keys and values of rows from.. of the case into pages, and let the queries attend. */
+static void
+attend_pages(const struct ops *ops, struct mach *m, float *out, const struct attend_case *c, int from, const struct kv_span *s, int nspans)
+{
+	int Q = c->H * c->D, K = c->G * c->D;
+
+	ops->kv_put(m, s, nspans, AT, c->k + from * K, c->v + from * K, c->G, c->D);
+	ops->attend_cached(m, out + from * Q, c->q + from * Q, s, nspans, AT, c->H, c->G, c->D);
+}
+
+static void
+attention_over_pages_is_attention_over_rows(void)
+{
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+		struct attend_case c;
+		int nseq = shapes[s].nseq, T = shapes[s].cu[nseq], n = T * shapes[s].H * shapes[s].D;
+		float *plain = noise(n), *fast = noise(n);
+		struct kv_span a[8], b[8];
+
+		attend_setup(&c, &shapes[s]);
+		for (int i = 0; i < nseq; i++) {
+			int length = c.cu[i + 1] - c.cu[i];
+
+			a[i] = (struct kv_span){ pages_new(&ops_plain, length, c.G, c.D), 0, length };
+			b[i] = (struct kv_span){ pages_new(&ops_cpu, length, c.G, c.D), 0, length };
+		}
+		ops_plain.attend(one, c.out, c.lse, c.q, c.k, c.v, c.cu, nseq, c.H, c.G, c.D);
+		attend_pages(&ops_plain, one, plain, &c, 0, a, nseq);
+		CHECK_SAME(plain, c.out, n);
+		attend_pages(&ops_cpu, three, fast, &c, 0, b, nseq);
+		CHECK_CLOSE(fast, c.out, n);
+		for (int i = 0; i < nseq; i++) {
+			pages_free((float **)a[i].page, a[i].n);
+			pages_free((float **)b[i].page, b[i].n);
+		}
+		free(plain);
+		free(fast);
+		attend_teardown(&c);
+	}
+}
+
 /* A sequence by itself, in one go, against plain; then in pieces of any size, and packed among others: the same bits. */
 static void
 attend_has_the_same_bits_however_a_sequence_is_cut_or_packed(void)
@@ -95,20 +162,22 @@ attend_has_the_same_bits_however_a_sequence_is_cut_or_packed(void)
 	static const int cuts[] = { 1, 1, 2, 44, 1, 60, 1, 200, 140 };
 	struct attend_case c;
 	int T = 450, Q = 4 * 64, K = 2 * 64, past = 0;
-	float *want = noise(T * Q), *got = noise(T * Q), *lse = noise(T * 4);
+	float *want = noise(T * Q), *got = noise(T * Q), *lse = noise(T * 4), **whole = pages_new(&ops_cpu, T, 2, 64), **pieces = pages_new(&ops_cpu, T, 2, 64);
 
 	attend_setup(&c, &shape);
 	ops_plain.attend(one, want, c.lse, c.q, c.k, c.v, c.cu, 1, c.H, c.G, c.D);
-	ops_cpu.attend_cached(three, c.out, c.q, c.k, c.v, 0, T, c.H, c.G, c.D);
+	attend_pages(&ops_cpu, three, c.out, &c, 0, &(struct kv_span){ whole, 0, T }, 1);
 	CHECK_CLOSE(c.out, want, T * Q);
 	for (size_t i = 0; i < sizeof cuts / sizeof *cuts; past += cuts[i++])
-		ops_cpu.attend_cached(i % 2 ? one : three, got + past * Q, c.q + past * Q, c.k, c.v, past, cuts[i], c.H, c.G, c.D);
+		attend_pages(&ops_cpu, i % 2 ? one : three, got, &c, past, &(struct kv_span){ pieces, past, cuts[i] }, 1);
 	CHECK_INT(past, T);
 	CHECK_SAME(got, c.out, T * Q);
 	ops_cpu.attend(three, c.out, c.lse, c.q, c.k, c.v, (int[]){ 0, 100, 223, 450 }, 3, c.H, c.G, c.D);
 	ops_cpu.attend(one, got, lse, c.q + 100 * Q, c.k + 100 * K, c.v + 100 * K, (int[]){ 0, 123 }, 1, c.H, c.G, c.D);
 	CHECK_SAME(got, c.out + 100 * Q, 123 * Q);
 	CHECK_SAME(lse, c.lse + 100 * 4, 123 * 4);
+	pages_free(whole, T);
+	pages_free(pieces, T);
 	free(want); free(got); free(lse);
 	attend_teardown(&c);
 }
@@ -117,6 +186,7 @@ static void
 tests(void)
 {
 	RUN(attend_fast_equals_plain);
+	RUN(attention_over_pages_is_attention_over_rows);
 	RUN(attend_backward_is_the_slope_of_the_forward);
 	RUN(attend_has_the_same_bits_however_a_sequence_is_cut_or_packed);
 }

@@ -128,7 +128,8 @@ a_cache_filled_in_chunks_gives_the_same_bits(void)
 	static const int cuts[] = { 1, 1, 5, 48, 200, 1, 300, 144 };
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 11, &ops_cpu, mach);
-	struct kv *kv = kv_new(m, LONG);
+	struct kv_pool *pool = pool_for(m, LONG);
+	struct kv *kv = kv_new(pool);
 	int ids[LONG], at = 0;
 	float *want, *got;
 	struct err e;
@@ -140,14 +141,10 @@ a_cache_filled_in_chunks_gives_the_same_bits(void)
 		CHECK_INT(model_forward(m, &(struct chunk){ kv, ids + at, cuts[i], 0, got + (size_t)at * c.vocab }, 1, &e), 0);
 	CHECK_INT(at, LONG);
 	CHECK(memcmp(got, want, (size_t)LONG * c.vocab * sizeof *got) == 0);
-	kv_cut(kv, 650);
-	CHECK_INT(kv_len(kv), 650);
-	memset(got, 0, c.vocab * sizeof *got);
-	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids + 650, 50, 49, got }, 1, &e), 0);
-	CHECK(memcmp(got, want + (size_t)(LONG - 1) * c.vocab, c.vocab * sizeof *got) == 0);
 	free(want);
 	free(got);
 	kv_free(kv);
+	kv_pool_free(pool);
 	model_free(m);
 }
 
@@ -159,13 +156,14 @@ a_sequence_has_the_same_bits_alone_and_in_a_batch_on_any_threads(void)
 	struct config c = mid_config();
 	struct mach *single = mach_new(1);
 	struct model *m = model_new(&c, 12, &ops_cpu, mach), *s = model_new(&c, 12, &ops_cpu, single);
+	struct kv_pool *pool = pool_for(m, N * 416);
 	int ids[N][400];
 	struct chunk chunk[N];
 	struct err e;
 
 	for (int i = 0; i < N; i++) {
 		fill_ids(ids[i], 400, c.vocab, i);
-		chunk[i] = (struct chunk){ kv_new(m, 400), ids[i], length[i], 0, malloc((size_t)length[i] * c.vocab * sizeof(float)) };
+		chunk[i] = (struct chunk){ kv_new(pool), ids[i], length[i], 0, malloc((size_t)length[i] * c.vocab * sizeof(float)) };
 	}
 	CHECK_INT(model_forward(m, chunk, N, &e), 0);
 	for (int i = 0; i < N; i++) {
@@ -176,6 +174,7 @@ a_sequence_has_the_same_bits_alone_and_in_a_batch_on_any_threads(void)
 		kv_free(chunk[i].kv);
 		free(chunk[i].logits);
 	}
+	kv_pool_free(pool);
 	model_free(m);
 	model_free(s);
 	mach_free(single);
@@ -186,21 +185,25 @@ forward_refuses_a_foreign_id_and_a_full_cache(void)
 {
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 1, &ops_cpu, mach);
-	struct kv *kv = kv_new(m, 5);
+	struct kv_pool *pool = pool_for(m, KV_PAGE);
+	struct kv *kv = kv_new(pool);
 	float *logits = malloc(c.vocab * sizeof *logits);
+	int ids[30] = { 0 };
 	struct err e;
 
 	CHECK_INT(model_forward(m, &(struct chunk){ kv, (int[]){ 1, c.vocab }, 2, 1, logits }, 1, &e), -1);
 	CHECK_STR(e.msg, "token id 301 is not in the vocabulary of 301");
 	CHECK_INT(model_forward(m, &(struct chunk){ kv, (int[]){ -1 }, 1, 0, logits }, 1, &e), -1);
 	CHECK_INT(kv_len(kv), 0);
-	CHECK_INT(model_forward(m, &(struct chunk){ kv, (int[]){ 1, 2, 3, 4 }, 4, 3, logits }, 1, &e), 0);
-	CHECK_INT(model_forward(m, &(struct chunk){ kv, (int[]){ 1, 2 }, 2, 1, logits }, 1, &e), -1);
-	CHECK_STR(e.msg, "2 tokens after 4 are more than the maximum of 5");
-	CHECK_INT(model_forward(m, &(struct chunk){ kv, (int[]){ 1 }, 1, 0, logits }, 1, &e), 0);
-	CHECK_INT(kv_len(kv), 5);
+	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids, 30, 29, logits }, 1, &e), 0);
+	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids, 3, 2, logits }, 1, &e), -1);
+	CHECK_STR(e.msg, "no memory for 3 tokens after 30: the limit of the key-value caches");
+	CHECK_INT(kv_len(kv), 30);
+	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids, 2, 1, logits }, 1, &e), 0);
+	CHECK_INT(kv_len(kv), KV_PAGE);
 	free(logits);
 	kv_free(kv);
+	kv_pool_free(pool);
 	model_free(m);
 }
 

@@ -84,7 +84,8 @@ continue_greedily(struct model *m, const struct tensor *prompt, const struct ten
 {
 	float *ask = floats(prompt), *want = floats(greedy), *logits = malloc(m->c.vocab * sizeof *logits);
 	int n = prompt->count, ids[64], i, same = 0;
-	struct kv *kv = kv_new(m, n + GREEDY);
+	struct kv_pool *pool = pool_for(m, n + GREEDY);
+	struct kv *kv = kv_new(pool);
 	struct err e;
 
 	for (i = 0; i < n; i++)
@@ -97,6 +98,7 @@ continue_greedily(struct model *m, const struct tensor *prompt, const struct ten
 	}
 	CHECK_INT(same, GREEDY);
 	kv_free(kv);
+	kv_pool_free(pool);
 	free(logits);
 	free(want);
 	free(ask);
@@ -122,12 +124,13 @@ check_batch(struct model *m, const struct golden *g)
 {
 	int V = m->c.vocab, s, n[MAX_SEQS];
 	float *logits = malloc((size_t)g->T * V * sizeof *logits), *alone;
+	struct kv_pool *pool = pool_for(m, g->T + g->nseq * KV_PAGE);
 	struct chunk c[MAX_SEQS];
 	struct err e;
 
 	for (s = 0; s < g->nseq; s++) {
 		n[s] = g->cu[s + 1] - g->cu[s];
-		c[s] = (struct chunk){ kv_new(m, n[s]), g->ids + g->cu[s], n[s], 0, logits + (size_t)g->cu[s] * V };
+		c[s] = (struct chunk){ kv_new(pool), g->ids + g->cu[s], n[s], 0, logits + (size_t)g->cu[s] * V };
 	}
 	CHECK_INT(g->nseq, 8);
 	CHECK_INT(model_forward(m, c, g->nseq, &e), 0);
@@ -137,6 +140,7 @@ check_batch(struct model *m, const struct golden *g)
 		free(alone);
 		kv_free(c[s].kv);
 	}
+	kv_pool_free(pool);
 	free(logits);
 }
 
@@ -151,7 +155,8 @@ static void
 run_long(struct model *m, const int *ids, float *logits)
 {
 	static const int cuts[] = { 4001, 1, 777, 2048, 1, 1620 };
-	struct kv *kv = kv_new(m, LONG);
+	struct kv_pool *pool = pool_for(m, LONG);
+	struct kv *kv = kv_new(pool);
 	struct err e;
 	int at = 0;
 
@@ -159,6 +164,7 @@ run_long(struct model *m, const int *ids, float *logits)
 		CHECK_INT(model_forward(m, &(struct chunk){ kv, ids + at, cuts[i], 0, logits + (size_t)at * m->c.vocab }, 1, &e), 0);
 	CHECK_INT(at, LONG);
 	kv_free(kv);
+	kv_pool_free(pool);
 }
 
 static void

@@ -25,17 +25,26 @@ fill_ids(int *ids, int n, int V, unsigned seed)
 	}
 }
 
+/* Caches of `tokens` in all. */
+static inline struct kv_pool *
+pool_for(const struct model *m, int tokens)
+{
+	return kv_pool_new(&m->c, m->ops, (tokens + KV_PAGE - 1) / KV_PAGE * kv_page_bytes(&m->c, m->ops));
+}
+
 /* The logits of ids[0..n), all rows, in one go. */
 static inline float *
 run(struct model *m, const int *ids, int n)
 {
 	float *logits = malloc((size_t)n * m->c.vocab * sizeof *logits);
-	struct kv *kv = kv_new(m, n);
+	struct kv_pool *pool = pool_for(m, n);
+	struct kv *kv = kv_new(pool);
 	struct err e;
 
 	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids, n, 0, logits }, 1, &e), 0);
 	CHECK_INT(kv_len(kv), n);
 	kv_free(kv);
+	kv_pool_free(pool);
 	return logits;
 }
 

@@ -1,6 +1,6 @@
 /* forward.c - the serving pass: several sequences a call, each with its key-value cache
  *
- * All tokens of a call go through a layer together; only attention looks at one sequence at a time. The operations are
+ * All tokens of a call go through a layer together; only attention tells one sequence from another. The operations are
  * batch-invariant, so how tokens are grouped never shows in the logits: a long call is run in slices to bound the scratch. */
 #include "forward.h"
 
@@ -11,87 +11,22 @@
 
 #define SLICE 512		/* tokens a pass: enough for the matrix products, small enough for the cache */
 #define HEAD_ROWS 64		/* rows of logits at a time */
-#define FIRST_CAP 64		/* tokens a cache begins with */
-
-struct kv {
-	int layers, width, max;
-	int len, cap;		/* tokens */
-	float **k, **v;		/* [layer][cap, width] */
-};
 
 /* A run of one chunk's tokens inside a slice. */
 struct piece {
 	struct chunk *c;
 	int from, n;		/* tokens of the chunk */
 	int row;		/* its first row in the slice */
-	int past;		/* tokens in the cache before it */
 };
 
 struct forward_work {
 	int ids[SLICE], pos[SLICE];
 	struct piece piece[SLICE];
+	struct kv_span span[SLICE];	/* of each piece */
 	int npieces, T;
 	float *x, *h, *q, *k, *v, *att, *gate, *up, *logits;
 	float *all;
 };
-
-struct kv *
-kv_new(const struct model *m, int max_tokens)
-{
-	struct kv *kv = xcalloc(1, sizeof *kv);
-
-	kv->layers = m->c.layers;
-	kv->width = m->c.kv_heads * m->c.head_dim;
-	kv->max = max_tokens;
-	kv->k = xcalloc(kv->layers, sizeof *kv->k);
-	kv->v = xcalloc(kv->layers, sizeof *kv->v);
-	return kv;
-}
-
-void
-kv_free(struct kv *kv)
-{
-	int i;
-
-	if (!kv)
-		return;
-	for (i = 0; i < kv->layers; i++) {
-		free(kv->k[i]);
-		free(kv->v[i]);
-	}
-	free(kv->k);
-	free(kv->v);
-	free(kv);
-}
-
-int
-kv_len(const struct kv *kv)
-{
-	return kv->len;
-}
-
-void
-kv_cut(struct kv *kv, int len)
-{
-	if (len < kv->len)
-		kv->len = len < 0 ? 0 : len;
-}
-
-static void
-kv_reserve(struct kv *kv, int tokens)
-{
-	int cap = kv->cap ? kv->cap : FIRST_CAP, i;
-
-	if (tokens <= kv->cap)
-		return;
-	while (cap < tokens)
-		cap = cap > kv->max / 2 ? kv->max : 2 * cap;
-	for (i = 0; i < kv->layers; i++) {
-		kv->k[i] = xreallocarray(kv->k[i], (size_t)cap * kv->width, sizeof(float));
-		kv->v[i] = xreallocarray(kv->v[i], (size_t)cap * kv->width, sizeof(float));
-	}
-	kv->cap = cap;
-}
 
 static struct forward_work *
 forward_work_new(const struct config *c)
@@ -122,25 +57,6 @@ forward_work_free(struct forward_work *w)
 	free(w);
 }
 
-/* Append this layer's new keys and values to the caches and attend, sequence by sequence. */
-static void
-attend_pieces(struct model *m, struct forward_work *w, int layer)
-{
-	const struct config *c = &m->c;
-	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
-	int i;
-
-	for (i = 0; i < w->npieces; i++) {
-		const struct piece *p = &w->piece[i];
-		struct kv *kv = p->c->kv;
-
-		memcpy(kv->k[layer] + p->past * kd, w->k + p->row * kd, p->n * kd * sizeof(float));
-		memcpy(kv->v[layer] + p->past * kd, w->v + p->row * kd, p->n * kd * sizeof(float));
-		m->ops->attend_cached(m->mach, w->att + p->row * qd, w->q + p->row * qd, kv->k[layer], kv->v[layer], p->past, p->n, c->heads, c->kv_heads,
-				      c->head_dim);
-	}
-}
-
 /* Queries, keys and values of the slice, rotated. */
 static void
 run_qkv(struct model *m, struct forward_work *w, const struct layer *l)
@@ -169,10 +85,12 @@ run_layer(struct model *m, struct forward_work *w, int layer)
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
 	int T = w->T, C = c->hidden, F = c->ffn;
+	size_t at = layer * o->kv_floats(c->kv_heads, c->head_dim);
 
 	o->rmsnorm(mach, w->h, NULL, w->x, l->ln1, c->eps, T, C);
 	run_qkv(m, w, l);
-	attend_pieces(m, w, layer);
+	o->kv_put(mach, w->span, w->npieces, at, w->k, w->v, c->kv_heads, c->head_dim);
+	o->attend_cached(mach, w->att, w->q, w->span, w->npieces, at, c->heads, c->kv_heads, c->head_dim);
 	o->linear(mach, w->h, w->att, l->wo, NULL, T, c->heads * c->head_dim, C);
 	o->add(mach, w->x, w->h, (size_t)T * C);
 	o->rmsnorm(mach, w->h, NULL, w->x, l->ln2, c->eps, T, C);
@@ -241,16 +159,16 @@ run_slice(struct model *m, struct forward_work *w)
 static int
 add_piece(struct forward_work *w, struct chunk *c, int from)
 {
-	int n = c->n - from < SLICE - w->T ? c->n - from : SLICE - w->T, i;
+	int n = c->n - from < SLICE - w->T ? c->n - from : SLICE - w->T, past = kv_len(c->kv), i;
 
-	w->piece[w->npieces++] = (struct piece){ .c = c, .from = from, .n = n, .row = w->T, .past = c->kv->len };
+	kv_append(c->kv, c->ids + from, n);
+	w->piece[w->npieces] = (struct piece){ .c = c, .from = from, .n = n, .row = w->T };
+	w->span[w->npieces++] = (struct kv_span){ .page = kv_pages(c->kv), .past = past, .n = n };
 	for (i = 0; i < n; i++) {
 		w->ids[w->T + i] = c->ids[from + i];
-		w->pos[w->T + i] = c->kv->len + i;
+		w->pos[w->T + i] = past + i;
 	}
 	w->T += n;
-	kv_reserve(c->kv, c->kv->len + n);
-	c->kv->len += n;
 	return n;
 }
 
@@ -259,11 +177,11 @@ check_chunk(const struct model *m, const struct chunk *c, struct err *e)
 {
 	int i;
 
-	if (c->n > c->kv->max - c->kv->len)
-		return err_set(e, "%d tokens after %d are more than the maximum of %d", c->n, c->kv->len, c->kv->max);
 	for (i = 0; i < c->n; i++)
 		if (c->ids[i] < 0 || c->ids[i] >= m->c.vocab)
 			return err_set(e, "token id %d is not in the vocabulary of %d", c->ids[i], m->c.vocab);
+	if (kv_reserve(c->kv, kv_len(c->kv) + c->n) < 0)
+		return err_set(e, "no memory for %d tokens after %d: the limit of the key-value caches", c->n, kv_len(c->kv));
 	return 0;
 }
 
@@ -287,5 +205,7 @@ model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e)
 		}
 	if (w->T > 0)
 		run_slice(m, w);
+	for (i = 0; i < nchunks; i++)
+		kv_publish(c[i].kv);
 	return 0;
 }

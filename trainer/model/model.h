@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "kv.h"
 #include "op.h"
 #include "safetensors.h"
 
@@ -63,21 +64,16 @@ int model_tensor(const struct config *c, int i, struct tensor_at *t);
 
 /* ---- serving: one key-value cache per sequence, several sequences a call ---- */
 
-struct kv;
-struct kv *kv_new(const struct model *m, int max_tokens);	/* grows up to max_tokens */
-void kv_free(struct kv *kv);
-int kv_len(const struct kv *kv);
-void kv_cut(struct kv *kv, int len);	/* forget all but the first len tokens */
-
 struct chunk {
-	struct kv *kv;		/* tokens are appended to it */
+	struct kv *kv;		/* of a pool for this model's shape and operations; tokens are appended to it */
 	const int *ids;		/* n of them */
 	int n;
 	int first_logits;	/* logits are wanted for tokens first_logits..n-1 */
 	float *logits;		/* [n - first_logits, V] */
 };
-/* Run all chunks in one batch. Bits of a chunk's logits do not depend on the others nor on how a sequence was cut into chunks. 0, or -1 when a
- * cache would pass its maximum or an id is out of range (nothing is appended then). Each chunk has its own cache. One call at a time. */
+/* Run all chunks in one batch. Bits of a chunk's logits do not depend on the others, nor on how a sequence was cut into chunks, nor on whose pages
+ * it begins with. 0, or -1 when the pool has no page left or an id is out of range (nothing is appended then). Each chunk has its own cache. One call
+ * at a time. */
 int model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e);
 
 /* ---- training ---- */

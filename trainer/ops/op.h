@@ -19,6 +19,14 @@
 
 struct mach;	/* threads and scratch of one machine */
 
+#define KV_PAGE 32	/* tokens; a multiple of every tile's width (gemm.h) */
+
+/* New tokens of one sequence: positions past..past+n-1. */
+struct kv_span {
+	float *const *page;	/* [(past + n + KV_PAGE - 1) / KV_PAGE], aligned to 64 bytes */
+	int past, n;
+};
+
 struct ops {
 	const char *name;
 
@@ -48,9 +56,12 @@ struct ops {
 	void (*attend_back)(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
 			    const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D);
 
-	/* One sequence with a cache: q[n,H,D] are positions past..past+n-1; kc, vc [past+n,G,D] hold all keys and values so far, row stride
-	 * G*D. out[n,H,D] */
-	void (*attend_cached)(struct mach *m, float *out, const float *q, const float *kc, const float *vc, int past, int n, int H, int G, int D);
+	/* Serving: the keys and values of a sequence lie in pages of KV_PAGE tokens each, those of one layer from float `at` of each page on. How
+	 * they lie there is the machine's own: kv_floats() is the room that one layer takes. kv_put() stores k, v[T,G,D], the rows of the spans one
+	 * after the other; attend_cached() lets q[T,H,D] see all tokens of its sequence up to its own: out[T,H,D]. */
+	size_t (*kv_floats)(int G, int D);
+	void (*kv_put)(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D);
+	void (*attend_cached)(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D);
 
 	/* out[T,F] = silu(gate) * up */
 	void (*swiglu)(struct mach *m, float *out, const float *gate, const float *up, int T, int F);

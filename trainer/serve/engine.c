@@ -1,6 +1,7 @@
 /* engine.c - see engine.h */
 #include "engine.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,10 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory.h"
 #include "model.h"
 #include "turn.h"
 
+#define KEEP_SECONDS 120	/* that an idle server keeps prefixes */
+
 TAILQ_HEAD(jobs, job);
+TAILQ_HEAD(seqs, seq);
 
 struct engine {
 	struct engine_options o;
@@ -24,6 +29,8 @@ struct engine {
 	struct tok *tok;
 	struct serving serving;
 	struct turn turn;
+	struct seqs back;	/* sequences that were put back, those admitted first first */
+	size_t kv_bytes;
 	atomic_bool ready;
 
 	pthread_mutex_t lock;
@@ -52,6 +59,12 @@ const struct serving *
 engine_serving(struct engine *e)
 {
 	return atomic_load(&e->ready) ? &e->serving : NULL;
+}
+
+size_t
+engine_kv_bytes(const struct engine *e)
+{
+	return e->kv_bytes;
 }
 
 /* ---- jobs ---- */
@@ -206,6 +219,18 @@ job_done(struct engine *e, struct job *j)
 	job_release(e, j);
 }
 
+static void
+forget_back(struct engine *e, const struct job *j)
+{
+	struct seq *s, *next;
+
+	for (s = TAILQ_FIRST(&e->back); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->owner == j)
+			TAILQ_REMOVE(&e->back, s, link);
+	}
+}
+
 /* Drop a job with all its choices, waiting and active. A stream has its status already: then the error is its last event. */
 static void
 job_drop(struct engine *e, struct job *j, const struct req_error *why)
@@ -225,6 +250,7 @@ job_drop(struct engine *e, struct job *j, const struct req_error *why)
 			t->active[n++] = t->active[i];
 	}
 	t->n = n;
+	forget_back(e, j);
 	buf_adds(&b, j->req.stream ? "data: " : "");
 	answer_error(&b, why);
 	buf_adds(&b, j->req.stream ? "\n\n" : "");
@@ -301,10 +327,26 @@ run(struct engine *e)
 			job_drop(e, e->turn.active[0]->owner, &why);
 		return;
 	}
+	for (int i = 0; i < e->turn.nback; i++)
+		TAILQ_INSERT_HEAD(&e->back, e->turn.back[i], link);
 	req_fail(&why, 500, "", "model_error", "the model's logits are no finite numbers");
 	while ((j = find_bad(&e->turn)))
 		job_drop(e, j, &why);
 	deliver(e);
+}
+
+static struct job *
+cancelled_back(const struct engine *e)
+{
+	struct seq *s;
+
+	TAILQ_FOREACH(s, &e->back, link) {
+		struct job *j = s->owner;
+
+		if (j->cancelled || e->stop)
+			return j;
+	}
+	return NULL;
 }
 
 /* Jobs whose clients have gone, or all of them when stopping; with the lock held on entry and on return. */
@@ -327,6 +369,8 @@ drop_cancelled(struct engine *e)
 				j = active;
 		}
 		if (!j)
+			j = cancelled_back(e);
+		if (!j)
 			return;
 		engine_unlock(e);
 		job_drop(e, j, &why);
@@ -345,25 +389,82 @@ make_choices(struct engine *e, struct job *j)
 	}
 }
 
-/* Fill the free places, first come first served; with the lock held. */
+/* What is admitted next: what was put back, then first come first served. NULL: nothing waits. With the lock held. */
+static struct seq *
+next_seq(struct engine *e)
+{
+	struct job *j = TAILQ_FIRST(&e->queue);
+
+	if (!TAILQ_EMPTY(&e->back))
+		return TAILQ_FIRST(&e->back);
+	if (!j)
+		return NULL;
+	if (j->next == 0 && !j->seq)
+		make_choices(e, j);
+	return &j->seq[j->next];
+}
+
 static void
+take_seq(struct engine *e, struct seq *s)
+{
+	struct job *j = s->owner;
+
+	if (s == TAILQ_FIRST(&e->back)) {
+		TAILQ_REMOVE(&e->back, s, link);
+		return;
+	}
+	if (j->next + 1 == j->nseq)
+		dequeue(e, j);
+	j->next++;
+}
+
+/* Fill the free places while there are pages; with the lock held. Returns what does not even fit alone: the system has no memory. */
+static struct job *
 admit(struct engine *e)
 {
 	struct turn *t = &e->turn;
-	struct job *j;
+	struct seq *s;
 
-	while (t->n < t->max && (j = TAILQ_FIRST(&e->queue))) {
-		struct seq *s;
-
-		if (j->next == 0)
-			make_choices(e, j);
-		s = &j->seq[j->next];
-		if (j->next + 1 == j->nseq)
-			dequeue(e, j);
-		j->next++;
-		seq_begin(s, e->model, e->tok);
-		t->active[t->n++] = s;
+	while (t->n < t->max && (s = next_seq(e))) {
+		if (!turn_admit(t, s))
+			return t->n == 0 ? s->owner : NULL;
+		take_seq(e, s);
 	}
+	return NULL;
+}
+
+/* The caches' limit: half of what was available before the checkpoint was loaded, less what that takes. */
+static size_t
+choose_kv_bytes(const struct engine *e, size_t available)
+{
+	size_t weights = e->model->w.n * sizeof(float);
+
+	if (e->o.kv_bytes)
+		return e->o.kv_bytes;
+	return (available > weights ? available - weights : 0) / 2;
+}
+
+static int
+make_pool(struct engine *e, size_t available, struct err *err)
+{
+	const struct config *c = &e->model->c;
+	size_t page = kv_page_bytes(c, &ops_cpu), bytes = choose_kv_bytes(e, available), most;
+	int max = e->serving.max_context;
+
+	if (bytes < page && e->o.kv_bytes)
+		return err_set(err, "--kv-bytes: a page of %d tokens takes %zu bytes", KV_PAGE, page);
+	if (bytes < page)
+		bytes = page;
+	most = ((size_t)max + KV_PAGE - 1) / KV_PAGE * e->o.max_active;
+	if (bytes / page > most)	/* more is never needed, but for prefixes */
+		bytes = (e->o.kv_bytes ? bytes / page : most) * page;
+	e->kv_bytes = bytes / page * page;
+	if (e->kv_bytes / page * KV_PAGE < (size_t)max)
+		e->serving.max_context = e->kv_bytes / page * KV_PAGE;
+	e->turn = (struct turn){ .model = e->model, .tok = e->tok, .mach = e->mach, .pool = kv_pool_new(c, &ops_cpu, e->kv_bytes),
+				 .budget = e->o.turn_tokens, .max = e->o.max_active };
+	turn_init(&e->turn);
+	return 0;
 }
 
 static int
@@ -371,6 +472,7 @@ load(struct engine *e, struct err *err)
 {
 	const struct engine_options *o = &e->o;
 	struct serving *s = &e->serving;
+	size_t available = memory_available();
 
 	e->tok = tok_load(o->dir, err);
 	if (!e->tok)
@@ -388,8 +490,50 @@ load(struct engine *e, struct err *err)
 	s->path = o->dir;
 	s->vocab = e->model->c.vocab;
 	s->max_context = o->max_context && o->max_context < e->model->c.max_pos ? o->max_context : e->model->c.max_pos;
-	turn_init(&e->turn, e->model, e->tok, e->mach, o->max_active);
-	return 0;
+	return make_pool(e, available, err);
+}
+
+/* Wait for work, with the lock held. What an idle server does not use goes back to the system, its prefixes after a while. */
+static void
+wait_for_work(struct engine *e)
+{
+	struct timespec until;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += KEEP_SECONDS;
+	while (!e->stop && !e->cancelled && e->turn.n == 0 && TAILQ_EMPTY(&e->queue) && TAILQ_EMPTY(&e->back)) {
+		kv_trim(e->turn.pool, rc == ETIMEDOUT);
+		if (rc == ETIMEDOUT || kv_usage(e->turn.pool).kept == 0)
+			pthread_cond_wait(&e->work, &e->lock);
+		else
+			rc = pthread_cond_timedwait(&e->work, &e->lock, &until);
+	}
+}
+
+static void
+serve(struct engine *e)
+{
+	struct req_error why;
+	struct job *j;
+
+	req_fail(&why, 503, "", "no_memory", "there is no memory for the key-value cache");
+	engine_lock(e);
+	for (;;) {
+		wait_for_work(e);
+		if (e->cancelled || e->stop)
+			drop_cancelled(e);
+		if (e->stop)
+			break;
+		j = admit(e);
+		engine_unlock(e);
+		if (j)
+			job_drop(e, j, &why);
+		if (e->turn.n > 0)
+			run(e);
+		engine_lock(e);
+	}
+	engine_unlock(e);
 }
 
 static void *
@@ -404,21 +548,7 @@ engine_main(void *arg)
 	}
 	atomic_store(&e->ready, true);
 	e->loaded(e->arg, NULL);
-	engine_lock(e);
-	for (;;) {
-		while (!e->stop && !e->cancelled && e->turn.n == 0 && TAILQ_EMPTY(&e->queue))
-			pthread_cond_wait(&e->work, &e->lock);
-		if (e->cancelled || e->stop)
-			drop_cancelled(e);
-		if (e->stop)
-			break;
-		admit(e);
-		engine_unlock(e);
-		if (e->turn.n > 0)
-			run(e);
-		engine_lock(e);
-	}
-	engine_unlock(e);
+	serve(e);
 	return NULL;
 }
 
@@ -426,13 +556,18 @@ struct engine *
 engine_start(const struct engine_options *o, void (*loaded)(void *arg, const char *why), void *arg)
 {
 	struct engine *e = xcalloc(1, sizeof *e);
+	pthread_condattr_t monotonic;
 
 	e->o = *o;
 	e->loaded = loaded;
 	e->arg = arg;
 	TAILQ_INIT(&e->queue);
+	TAILQ_INIT(&e->back);
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->work, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&e->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	e->mach = mach_new(o->threads);
 	if (pthread_create(&e->thread, NULL, engine_main, e) != 0)
 		die(STATUS_IO, "cannot start a thread");
@@ -452,8 +587,10 @@ engine_stop(struct engine *e)
 void
 engine_free(struct engine *e)
 {
-	if (atomic_load(&e->ready))
+	if (e->turn.pool) {
 		turn_free(&e->turn);
+		kv_pool_free(e->turn.pool);
+	}
 	if (e->model)
 		model_free(e->model);
 	if (e->tok)

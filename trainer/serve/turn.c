@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "stop.h"
 
@@ -18,14 +19,14 @@ struct row {
 };
 
 void
-turn_init(struct turn *t, struct model *model, const struct tok *tok, struct mach *mach, int max)
+turn_init(struct turn *t)
 {
-	*t = (struct turn){ .model = model, .tok = tok, .mach = mach, .max = max };
-	t->active = xcalloc(max, sizeof *t->active);
-	t->chunk = xcalloc(max, sizeof *t->chunk);
-	t->scratch = xcalloc(mach_threads(mach), sizeof *t->scratch);
-	for (int i = 0; i < mach_threads(mach); i++)
-		t->scratch[i] = xcalloc(model->c.vocab, sizeof **t->scratch);
+	t->active = xcalloc(t->max, sizeof *t->active);
+	t->back = xcalloc(t->max, sizeof *t->back);
+	t->chunk = xcalloc(t->max, sizeof *t->chunk);
+	t->scratch = xcalloc(mach_threads(t->mach), sizeof *t->scratch);
+	for (int i = 0; i < mach_threads(t->mach); i++)
+		t->scratch[i] = xcalloc(t->model->c.vocab, sizeof **t->scratch);
 }
 
 void
@@ -35,6 +36,7 @@ turn_free(struct turn *t)
 		free(t->scratch[i]);
 	free(t->scratch);
 	free(t->active);
+	free(t->back);
 	free(t->chunk);
 	free(t->row);
 	free(t->logits);
@@ -80,16 +82,27 @@ scores_echo(const struct seq *s)
 	return s->req->prompt_logprobs >= 0 || (s->req->echo && s->req->logprobs >= 0);
 }
 
-void
-seq_begin(struct seq *s, const struct model *m, const struct tok *tok)
+static void
+add_id(struct seq *s, int id)
+{
+	if (s->n == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 32;
+		s->ids = xreallocarray(s->ids, s->cap, sizeof *s->ids);
+	}
+	s->ids[s->n++] = id;
+}
+
+/* The prompt: its ids, and its text where that is echoed. */
+static void
+begin(struct seq *s, const struct tok *tok)
 {
 	const struct ids *ids = &s->prompt->ids;
 
-	s->kv = kv_new(m, ids->n + s->max);
 	for (size_t i = 0; i < ids->n; i++) {
 		size_t n = 0;
 		const char *p = tok_bytes(tok, ids->v[i], &n);
 
+		add_id(s, ids->v[i]);
 		if (scores_echo(s))
 			*add_scored(&s->c) = (struct scored){ .id = ids->v[i], .logprob = NAN, .at = s->c.text.n };
 		if (s->req->echo && i >= s->prompt->hidden)
@@ -97,6 +110,7 @@ seq_begin(struct seq *s, const struct model *m, const struct tok *tok)
 	}
 	s->c.from = s->c.text.n;
 	s->c.nprompt = s->c.ntok;
+	s->scored = 1;
 }
 
 void
@@ -109,10 +123,48 @@ seq_end(struct seq *s)
 void
 seq_free(struct seq *s)
 {
-	if (s->kv)
-		kv_free(s->kv);
+	kv_free(s->kv);
+	free(s->ids);
 	buf_free(&s->c.text);
 	free(s->c.tok);
+}
+
+/* Tokens that are not in the cache yet. One: the next turn draws. */
+static int
+left(const struct seq *s)
+{
+	return s->n - kv_len(s->kv);
+}
+
+/* Leading tokens whose logits are not wanted, so that their pages may be anybody's. */
+static int
+silent(const struct seq *s)
+{
+	return scores_echo(s) && s->scored < (int)s->prompt->ids.n ? s->scored - 1 : s->n - 1;
+}
+
+static void
+match(struct turn *t, struct seq *s)
+{
+	int had = kv_len(s->kv);
+
+	t->counts.found += kv_match(s->kv, s->ids, silent(s)) - had;
+}
+
+bool
+turn_admit(struct turn *t, struct seq *s)
+{
+	if (!s->ids)
+		begin(s, t->tok);
+	s->kv = kv_new(t->pool);
+	kv_match(s->kv, s->ids, silent(s));
+	if (kv_reserve(s->kv, s->n) < 0) {
+		seq_end(s);
+		return false;
+	}
+	t->counts.found += kv_len(s->kv);
+	t->active[t->n++] = s;
+	return true;
 }
 
 /* Whether a token ends the text. */
@@ -149,7 +201,7 @@ take(struct seq *s, const struct turn *t, const struct scored *drawn)
 	bool last = ends(s->req, t->model, drawn->id);
 	const char *p = tok_bytes(t->tok, drawn->id, &n);
 
-	s->last = drawn->id;
+	add_id(s, drawn->id);
 	s->fresh = true;
 	c->generated++;
 	if (s->req->logprobs >= 0) {
@@ -181,50 +233,137 @@ add_row(struct turn *t, struct seq *s, int target)
 	t->row[t->nrow++] = (struct row){ .s = s, .target = target };
 }
 
-/* The next piece of a prompt: at most `most` tokens, of which at most `rows` have logits that are wanted. */
+/* The tokens of a sequence that take part, and rows for those of them whose logits are wanted. */
 static void
-plan_prompt(struct turn *t, struct seq *s, struct chunk *c, int most, int rows)
+plan_chunk(struct turn *t, struct seq *s, struct chunk *c)
 {
-	const struct ids *ids = &s->prompt->ids;
-	size_t left = ids->n - s->fed;
-	bool echo = scores_echo(s);
+	int fed = kv_len(s->kv), first = silent(s) - fed, n = s->take;
 
-	if (echo && most > rows)
-		most = rows;
-	*c = (struct chunk){ .kv = s->kv, .ids = ids->v + s->fed, .n = left < (size_t)most ? (int)left : most };
-	c->first_logits = echo ? 0 : c->n - 1;
-	if (s->fed + c->n < ids->n && !echo)
-		c->first_logits = c->n;		/* the prompt goes on: nothing to predict yet */
-	for (int i = c->first_logits; i < c->n; i++) {
-		size_t next = s->fed + i + 1;
-
-		add_row(t, s, next < ids->n ? ids->v[next] : -1);
-	}
+	*c = (struct chunk){ .kv = s->kv, .ids = s->ids + fed, .n = n, .first_logits = first < 0 ? 0 : first < n ? first : n };
+	for (int i = c->first_logits; i < n; i++)
+		add_row(t, s, fed + i + 1 < s->n ? s->ids[fed + i + 1] : -1);
 }
 
+static void
+put_back(struct turn *t)
+{
+	struct seq *s = t->active[--t->n];
+
+	seq_end(s);
+	t->back[t->nback++] = s;
+	t->counts.put_back++;
+}
+
+/* Pages for what was generated last. */
+static void
+secure_pages(struct turn *t)
+{
+	for (int i = 0; i < t->n; i++)
+		while (i < t->n && kv_reserve(t->active[i]->kv, t->active[i]->n) < 0)
+			put_back(t);
+}
+
+/* An older sequence is about to compute the page that this one needs next. */
+static bool
+comes_by_itself(const struct turn *t, int i)
+{
+	const struct seq *s = t->active[i];
+	int end = kv_len(s->kv) + KV_PAGE;
+
+	if (end % KV_PAGE > 0 || end > silent(s))
+		return false;
+	for (int k = 0; k < i; k++) {
+		const struct seq *o = t->active[k];
+
+		if (left(o) > 1 && o->n >= end && memcmp(o->ids, s->ids, end * sizeof *s->ids) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Who takes part: what generates, with one token, and the prompts that do not wait for another's pages. The tokens of the former. */
+static int
+sort_out(struct turn *t)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->n; i++) {
+		struct seq *s = t->active[i];
+
+		s->fresh = false;
+		if (left(s) > 1)
+			match(t, s);
+		s->take = left(s) == 1;
+		s->wants = left(s) > 1 && !comes_by_itself(t, i);
+		n += s->take;
+	}
+	return n;
+}
+
+/* Up to `most` more tokens of a prompt, whole pages where it goes on after them; of an echoed one, up to *rows. How many. */
+static int
+give(struct seq *s, int most, int *rows)
+{
+	int n = left(s) - s->take, over;
+
+	if (scores_echo(s) && most > *rows)
+		most = *rows;
+	if (n > most) {
+		over = (kv_len(s->kv) + s->take + most) % KV_PAGE;
+		n = over < most ? most - over : most;
+	}
+	s->take += n;
+	*rows -= scores_echo(s) ? n : 0;
+	return n;
+}
+
+static struct seq *
+oldest(const struct turn *t)
+{
+	for (int i = 0; i < t->n; i++)
+		if (t->active[i]->wants)
+			return t->active[i];
+	return NULL;
+}
+
+static struct seq *
+shortest(const struct turn *t)
+{
+	struct seq *best = NULL;
+
+	for (int i = 0; i < t->n; i++)
+		if (t->active[i]->wants && (!best || left(t->active[i]) < left(best)))
+			best = t->active[i];
+	return best;
+}
+
+static void
+share(struct turn *t, int budget)
+{
+	int rows = ECHO_FLOATS / t->model->c.vocab;
+	struct seq *s = oldest(t);
+
+	rows = rows < 16 ? 16 : rows;
+	budget = budget < KV_PAGE ? KV_PAGE : budget;
+	if (s)
+		budget -= give(s, budget / 2, &rows);
+	for (; budget > 0 && (s = shortest(t)); s->wants = false)
+		budget -= give(s, budget, &rows);
+}
+
+/* The chunks of a turn, and how many. */
 static int
 plan(struct turn *t)
 {
-	int prefill = TURN_PREFILL, rows = ECHO_FLOATS / t->model->c.vocab, n = 0;
+	int n = 0;
 
 	t->nrow = 0;
-	rows = rows < 16 ? 16 : rows > TURN_PREFILL ? TURN_PREFILL : rows;
-	for (int i = 0; i < t->n; i++) {
-		struct seq *s = t->active[i];
-		struct chunk *c = &t->chunk[n];
-
-		if (s->fed == s->prompt->ids.n) {
-			*c = (struct chunk){ .kv = s->kv, .ids = &s->last, .n = 1 };
-			add_row(t, s, -1);
-		} else if (prefill > 0 && (rows > 0 || !scores_echo(s))) {
-			plan_prompt(t, s, c, prefill, rows);
-			prefill -= c->n;
-			rows -= scores_echo(s) ? c->n : 0;
-		} else {
-			continue;
-		}
-		n++;
-	}
+	t->nback = 0;
+	secure_pages(t);
+	share(t, t->budget - sort_out(t));
+	for (int i = 0; i < t->n; i++)
+		if (t->active[i]->take > 0)
+			plan_chunk(t, t->active[i], &t->chunk[n++]);
 	return n;
 }
 
@@ -287,19 +426,20 @@ score_part(void *arg, int part, int parts)
 		score(&t->row[i], t->model->c.vocab, t->scratch[part]);
 }
 
-/* A row's result reaches its sequence, in the order of the text. `at` is where the echoed token's entry is. */
+/* A row's result reaches its sequence, in the order of the text. */
 static void
-settle(struct turn *t, struct row *r, size_t at)
+settle(struct turn *t, struct row *r)
 {
 	struct seq *s = r->s;
 
 	if (r->out.id < 0 && (r->target >= 0 || s->max > 0)) {
 		s->bad = true;
 	} else if (r->target >= 0) {
-		r->out.at = s->c.tok[at].at;
-		s->c.tok[at] = r->out;
+		r->out.at = s->c.tok[s->scored].at;
+		s->c.tok[s->scored++] = r->out;
 	} else if (s->max > 0) {
 		take(s, t, &r->out);
+		t->counts.generated++;
 	} else {
 		s->fresh = true;
 		s->c.finish = FINISH_LENGTH;
@@ -307,23 +447,11 @@ settle(struct turn *t, struct row *r, size_t at)
 }
 
 static void
-advance(struct turn *t, int nchunks)
+count(struct turn *t, int nchunks)
 {
-	size_t row = 0;
-
-	for (int i = 0, k = 0; k < nchunks; i++) {
-		struct seq *s = t->active[i];
-		struct chunk *c = &t->chunk[k];
-
-		if (c->kv != s->kv)
-			continue;	/* had no part in this turn */
-		for (int j = c->first_logits; j < c->n && !s->bad; j++)
-			settle(t, &t->row[row + j - c->first_logits], s->fed + j + 1);
-		row += c->n - c->first_logits;
-		if (s->fed < s->prompt->ids.n)
-			s->fed += c->n;
-		k++;
-	}
+	t->counts.turns += nchunks > 0;
+	for (int i = 0; i < t->n; i++)
+		t->counts.prompt += t->active[i]->take - (t->active[i]->take == 1 && t->active[i]->c.generated > 0);
 }
 
 int
@@ -331,12 +459,13 @@ turn_run(struct turn *t, struct err *e)
 {
 	int nchunks = plan(t);
 
-	for (int i = 0; i < t->n; i++)
-		t->active[i]->fresh = false;
 	place_logits(t, nchunks);
 	if (model_forward(t->model, t->chunk, nchunks, e) < 0)
 		return -1;
+	count(t, nchunks);
 	mach_run(t->mach, score_part, t);
-	advance(t, nchunks);
+	for (size_t i = 0; i < t->nrow; i++)
+		if (!t->row[i].s->bad)
+			settle(t, &t->row[i]);
 	return 0;
 }

@@ -6,12 +6,15 @@
 
 #define QUERIES 48	/* rows of a block: four register tiles; half a block of keys is masked on average, so not many more */
 
-/* Keys and values of one kv head as panels: kt for q k^T ([n/width][D][width]), v for p v ([D/width][n][width]). */
+/* Keys and values of one kv head as panels: kt for q k^T ([n/width][D][width]), v for p v ([D/width][n][width]). Either of all keys, or
+ * of KV_PAGE keys in each page, at its float kt_at and v_at. */
 struct panels {
 	const struct tile *tile;
 	float *kt, *v;
 	size_t n;	/* keys */
 	int D;
+	float *const *page;	/* NULL: kt and v */
+	size_t kt_at, v_at;
 };
 
 size_t panels_floats(const struct tile *t, size_t n, int D);	/* enough for either */

@@ -1,80 +1,187 @@
-/* attend_cached.c - attention of a sequence's new tokens over its cache, threaded over kv heads and spans of queries
+/* attend_cached.c - keys and values in pages, and attention of sequences' new tokens over them, threaded over sequences, kv heads and spans of queries
  *
- * A single new token is a block of its own: the query heads of a kv head are the rows. */
+ * A page is laid out as the register tiles read it, so that nothing is packed when a token attends: per kv head the keys [KV_PAGE/width][D][width],
+ * then per kv head the values [D/width][KV_PAGE][width]. A single new token is a block of its own: the query heads of a kv head are the rows. */
+#include <stdatomic.h>
+#include <string.h>
+
 #include "attend.h"
 #include "cpu.h"
 
 #define SPAN (8 * QUERIES)
 
-struct job {
-	float *out;
-	const float *q, *k, *v;
-	int past, n, H, G, D;
-	struct mach *m;
-	const struct tile *tile;
+/* One kv head's keys, or values, of a page. */
+static size_t
+head_floats(int D)
+{
+	return (size_t)KV_PAGE * ((D + TILE_MAX_WIDTH - 1) / TILE_MAX_WIDTH * TILE_MAX_WIDTH);
+}
+
+size_t
+cpu_kv_floats(int G, int D)
+{
+	return 2 * G * head_floats(D);
+}
+
+/* ---- storing ---- */
+
+struct put_job {
+	const struct kv_span *s;
+	size_t at;
+	const float *k, *v;
+	int G, D, rows, width;
 };
 
 static void
-one_token(const struct job *j, const struct panels *p, int g, float *s)
+put_key(float *kt, const float *k, int slot, int D, int width)
+{
+	int d;
+
+	kt += slot / width * D * width + slot % width;
+	for (d = 0; d < D; d++)
+		kt[d * width] = k[d];
+}
+
+static void
+put_value(float *v, const float *from, int slot, int D, int width)
+{
+	int d;
+
+	for (d = 0; d < D; d += width)
+		memcpy(v + d * KV_PAGE + slot * width, from + d, (D - d < width ? D - d : width) * sizeof *v);
+}
+
+/* Rows from..to of all spans' rows. */
+static void
+put(void *arg, int part, int parts)
+{
+	const struct put_job *j = arg;
+	const struct kv_span *s = j->s;
+	size_t from, to, first = 0, row, head = head_floats(j->D);
+	int g;
+
+	for (mach_range(j->rows, 1, part, parts, &from, &to), row = from; row < to; row++) {
+		while (row >= first + s->n)
+			first += s++->n;
+		for (g = 0; g < j->G; g++) {
+			int token = s->past + (row - first);
+			float *page = s->page[token / KV_PAGE] + j->at;
+			size_t at = (row * j->G + g) * j->D;
+
+			put_key(page + g * head, j->k + at, token % KV_PAGE, j->D, j->width);
+			put_value(page + (j->G + g) * head, j->v + at, token % KV_PAGE, j->D, j->width);
+		}
+	}
+}
+
+static int
+count_rows(const struct kv_span *s, int nspans)
+{
+	int n = 0, i;
+
+	for (i = 0; i < nspans; i++)
+		n += s[i].n;
+	return n;
+}
+
+void
+cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
+{
+	struct put_job j = { s, at, k, v, G, D, count_rows(s, nspans), tile_best()->width };
+
+	mach_run_if(m, (double)j.rows * G * D, put, &j);
+}
+
+/* ---- attending ---- */
+
+struct job {
+	float *out;
+	const float *q;
+	const struct kv_span *s;
+	int nspans, H, G, D;
+	size_t at;
+	struct mach *m;
+	const struct tile *tile;
+	atomic_size_t next;	/* the next unit that nobody has begun */
+};
+
+static size_t
+units(const struct kv_span *s, int G)
+{
+	return (size_t)G * ((s->n + SPAN - 1) / SPAN);
+}
+
+static void
+one_token(const struct job *j, const struct panels *p, size_t row, int past, int g, float *s)
 {
 	int R = j->H / j->G, r, rows;
 
 	for (r = 0; r < R; r += rows) {
-		size_t at = (size_t)(g * R + r) * j->D;
+		size_t at = (row * j->H + g * R + r) * j->D;
 
 		rows = R - r < QUERIES ? R - r : QUERIES;
-		attend_rows(p, j->out + at, j->D, NULL, 0, j->q + at, j->D, rows, j->past, 0, s);
+		attend_rows(p, j->out + at, j->D, NULL, 0, j->q + at, j->D, rows, past, 0, s);
 	}
 }
 
 static void
-many_tokens(const struct job *j, const struct panels *p, int g, int from, int to, float *s)
+many_tokens(const struct job *j, const struct panels *p, size_t row, int past, int g, int from, int to, float *s)
 {
 	int R = j->H / j->G, h, t, rows;
 	size_t ld = (size_t)j->H * j->D;
 
 	for (h = g * R; h < (g + 1) * R; h++)
 		for (t = from; t < to; t += rows) {
-			size_t at = ((size_t)t * j->H + h) * j->D;
+			size_t at = ((row + t) * j->H + h) * j->D;
 
 			rows = to - t < QUERIES ? to - t : QUERIES;
-			attend_rows(p, j->out + at, ld, NULL, 0, j->q + at, ld, rows, j->past + t, 1, s);
+			attend_rows(p, j->out + at, ld, NULL, 0, j->q + at, ld, rows, past + t, 1, s);
 		}
 }
 
-/* Queries from..to of one kv head. */
+/* Unit u of a sequence whose first row is `row`. */
 static void
-unit(const struct job *j, int g, int from, int to, int part)
+unit(const struct job *j, const struct kv_span *s, size_t row, size_t u, int part)
 {
-	size_t keys = (size_t)j->past + to, floats = panels_floats(j->tile, keys, j->D), ld = (size_t)j->G * j->D;
-	float *kt = mach_scratch(j->m, part, 2 * floats + QUERIES * scores_stride(keys));
-	struct panels p = { j->tile, kt, kt + floats, keys, j->D };
+	int g = u % j->G, from = u / j->G * SPAN, to = s->n - from < SPAN ? s->n : from + SPAN;
+	size_t keys = (size_t)s->past + to, head = head_floats(j->D);
+	struct panels p = { .tile = j->tile, .n = keys, .D = j->D, .page = s->page, .kt_at = j->at + g * head, .v_at = j->at + (j->G + g) * head };
+	float *scratch = mach_scratch(j->m, part, QUERIES * scores_stride(keys));
 
-	pack_keys(j->tile, p.kt, j->k + (size_t)g * j->D, ld, keys, j->D);
-	pack_values(j->tile, p.v, j->v + (size_t)g * j->D, ld, keys, j->D);
-	if (j->n == 1)
-		one_token(j, &p, g, kt + 2 * floats);
+	if (s->n == 1)
+		one_token(j, &p, row, s->past, g, scratch);
 	else
-		many_tokens(j, &p, g, from, to, kt + 2 * floats);
+		many_tokens(j, &p, row, s->past, g, from, to, scratch);
 }
 
 static void
-heads(void *arg, int part, int parts)
+attend(void *arg, int part, int parts)
 {
-	const struct job *j = arg;
-	size_t spans = (j->n + SPAN - 1) / SPAN, u, to;
+	struct job *j = arg;
+	size_t first = 0, row = 0, u;	/* the sequence's first unit and row */
+	int i = 0;
 
-	for (mach_range(j->G * spans, 1, part, parts, &u, &to); u < to; u++) {
-		int from = u % spans * SPAN;
-
-		unit(j, u / spans, from, j->n - from < SPAN ? j->n : from + SPAN, part);
+	(void)parts;
+	for (;;) {
+		u = atomic_fetch_add(&j->next, 1);
+		for (; i < j->nspans && u - first >= units(&j->s[i], j->G); i++) {
+			first += units(&j->s[i], j->G);
+			row += j->s[i].n;
+		}
+		if (i == j->nspans)
+			return;
+		unit(j, &j->s[i], row, u - first, part);
 	}
 }
 
 void
-cpu_attend_cached(struct mach *m, float *out, const float *q, const float *kc, const float *vc, int past, int n, int H, int G, int D)
+cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
 {
-	struct job j = { out, q, kc, vc, past, n, H, G, D, m, tile_best() };
+	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(), 0 };
+	double amount = 0;
+	int i;
 
-	mach_run_if(m, ((double)n * H + 2.0 * G) * (past + n) * D, heads, &j);
+	for (i = 0; i < nspans; i++)
+		amount += (double)s[i].n * H * (s[i].past + s[i].n) * D;
+	mach_run_if(m, amount, attend, &j);
 }

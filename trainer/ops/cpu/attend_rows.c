@@ -81,19 +81,44 @@ times(float *x, float by, size_t n)
 		x[i] *= by;
 }
 
+/* The scores of all rows against keys 0..last, page by page. */
+static void
+all_scores(const struct panels *p, float *s, size_t lds, const float *q, size_t ldq, size_t rows, size_t last)
+{
+	size_t j;
+
+	if (!p->page)
+		scores(p->tile, s, lds, q, ldq, p->kt, p->D, rows, last);
+	for (j = 0; p->page && j < last; j += KV_PAGE)
+		scores(p->tile, s + j, lds, q, ldq, p->page[j / KV_PAGE] + p->kt_at, p->D, rows, last - j < KV_PAGE ? last - j : KV_PAGE);
+}
+
+/* out[rows, D] = s * values 0..last: one chain a number, carried on from page to page. */
+static void
+all_values(const struct panels *p, float *out, size_t ldo, const float *s, size_t lds, size_t rows, size_t last)
+{
+	size_t j;
+
+	if (!p->page)
+		times_panels(p->tile, out, ldo, (struct mat){ s, lds, 1 }, p->v, p->n, last, p->D, rows, false);
+	for (j = 0; p->page && j < last; j += KV_PAGE)
+		times_panels(p->tile, out, ldo, (struct mat){ s + j, lds, 1 }, p->page[j / KV_PAGE] + p->v_at, KV_PAGE, last - j < KV_PAGE ? last - j : KV_PAGE,
+			     p->D, rows, j > 0);
+}
+
 void
 attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t ldlse, const float *q, size_t ldq, size_t rows, size_t first, size_t step, float *s)
 {
 	size_t last = first + (rows - 1) * step + 1, lds = scores_stride(p->n), i;
 	float scale = 1 / sqrtf(p->D), max, sum[QUERIES];
 
-	scores(p->tile, s, lds, q, ldq, p->kt, p->D, rows, last);
+	all_scores(p, s, lds, q, ldq, rows, last);
 	for (i = 0; i < rows; i++) {
 		sum[i] = softmax(s + i * lds, first + i * step + 1, last, scale, &max);
 		if (lse)
 			lse[i * ldlse] = max + logf(sum[i]);
 	}
-	times_panels(p->tile, out, ldo, (struct mat){ s, lds, 1 }, p->v, p->n, last, p->D, rows, false);
+	all_values(p, out, ldo, s, lds, rows, last);
 	for (i = 0; i < rows; i++)
 		times(out + i * ldo, 1 / sum[i], p->D);
 }
