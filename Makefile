@@ -76,7 +76,7 @@ $(addprefix $B/unit/,draw stop turn): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/l
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,data pack record freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 
@@ -89,7 +89,7 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
 $B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
-	$B/trainer/train/data.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
+	$B/trainer/train/data.o $B/trainer/train/record.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
 	$B/trainer/serve/request.o $B/trainer/serve/stop.o
 $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a
 	@mkdir -p $(@D)

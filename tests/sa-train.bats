@@ -5,7 +5,8 @@ load lib
 setup() {
 	sa_setup
 	T=$ROOT/tests/goldens/train
-	tiny=(--init "$T/tiny/config.json" --model "$T/tiny" --data "$T/data.jsonl")
+	new=(--init "$T/tiny/config.json" --model "$T/tiny")
+	tiny=("${new[@]}" --data "$T/data.jsonl")
 	short=(--lr 3e-3 --batch 2 --accum 3 --warmup-ratio 0.1 --seed 7 --threads 1)
 }
 
@@ -122,7 +123,7 @@ close() {
 	expect_status 2
 	expect_stderr_has "seed was 7, now is 8"
 	sed 's/cat/cow/' "$T/data.jsonl" >other.jsonl
-	train "${tiny[@]}" "${short[@]}" --out out --epochs 1 --resume --data other.jsonl
+	train "${new[@]}" "${short[@]}" --out out --epochs 1 --resume --data other.jsonl
 	expect_status 2
 	expect_stderr_has "data was"
 	train "${tiny[@]}" "${short[@]}" --out out --epochs 1
@@ -161,14 +162,86 @@ close() {
 	assert_failure
 }
 
+@test "train: several files are one set of data, --max-samples takes the first of each" {
+	sed -n 1,10p "$T/data.jsonl" >a.jsonl
+	sed -n 11,30p "$T/data.jsonl" >b.jsonl
+	train "${tiny[@]}" "${short[@]}" --out whole --epochs 2
+	train "${new[@]}" --data a.jsonl --data b.jsonl "${short[@]}" --out parts --epochs 2
+	expect_status 0
+	cmp whole/model.safetensors parts/model.safetensors
+	train "${new[@]}" --data a.jsonl --data b.jsonl --max-samples 4 "${short[@]}" --out few --epochs 1
+	expect_status 0
+	expect_stderr_has "8 samples, "
+	train "${tiny[@]}" --max-samples 12 "${short[@]}" --out few2 --epochs 1
+	expect_stderr_has "12 samples, "
+}
+
+@test "train: packs hold what fits, count as samples do, and have the loss of their samples" {
+	train "${tiny[@]}" --lr 0 --batch 1 --accum 100 --epochs 1 --seed 7 --out single
+	jq -c '[.step, .tokens, .supervised]' single/log.jsonl >want
+	train "${tiny[@]}" --lr 0 --batch 1 --accum 100 --epochs 1 --seed 7 --out packed --pack
+	expect_status 0
+	expect_stderr_has " packs, filled to " "steps of 1 x 100 packs"
+	jq -c '[.step, .tokens, .supervised]' packed/log.jsonl | cmp - want
+	jq '.loss,.grad_norm' single/log.jsonl >want
+	jq '.loss,.grad_norm' packed/log.jsonl >got
+	close got want 1e-6
+}
+
+@test "train: what is set aside to evaluate with is not trained on, is the same for a seed, and its loss is in the log" {
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 4 --eval-ratio 0.2 --eval-every 5
+	expect_status 0
+	expect_stderr_has "6 samples of them are set aside to evaluate with" "16 steps of" "evaluation loss"
+	assert_equal "$(jq -c 'select(.eval_loss) | .step' out/log.jsonl | xargs)" "5 10 15 16"
+	assert_equal "$(jq 'select(.tokens) | .tokens' out/log.jsonl | head -n 4 | jq -s add)" "$(jq 'select(.tokens) | .tokens' out/log.jsonl | sed -n 5,8p | jq -s add)"
+	jq -c 'select(.eval_loss) | [.step, .eval_loss, .best]' out/log.jsonl >want
+	train "${tiny[@]}" "${short[@]}" --out again --epochs 4 --eval-ratio 6 --eval-every 5
+	jq -c 'select(.eval_loss) | [.step, .eval_loss, .best]' again/log.jsonl | cmp - want
+	train "${tiny[@]}" "${short[@]}" --out none --eval-ratio 30
+	expect_status 2
+	expect_stderr_has "--eval-ratio 30 leaves none of 30 samples to train on"
+}
+
+@test "train: the evaluation's loss is that of a step over the same samples" {
+	train "${tiny[@]}" --lr 0 --batch 4 --accum 100 --max-steps 1 --seed 7 --out out --eval-data "$T/data.jsonl"
+	expect_status 0
+	jq 'select(.loss) | .loss' out/log.jsonl >want
+	jq 'select(.eval_loss) | .eval_loss' out/log.jsonl >got
+	close got want 1e-6
+}
+
+@test "train: out/best is the checkpoint with the lowest evaluation loss, kept whatever --keep says" {
+	# A rate that ruins the model in the end: the lowest loss is on the way.
+	train "${tiny[@]}" --lr 3 --schedule constant --warmup-ratio 0 --batch 5 --accum 1 --max-steps 30 --seed 7 --clip 0 --out out --eval-data "$T/data.jsonl" \
+		--eval-every 3 --save-every 4 --keep 1
+	expect_status 0
+	best=$(jq -s -r 'map(select(.eval_loss)) | min_by(.eval_loss).step' out/log.jsonl)
+	below "$best" 30
+	assert_equal "$(readlink out/best)" "step_$best"
+	assert_equal "$(ls -d out/step_* | sort -V | xargs)" "out/step_$best out/step_30"
+	train --model out/best --data "$T/data.jsonl" --lr 0 --batch 5 --accum 6 --max-steps 1 --out probe
+	jq .loss probe/log.jsonl >got
+	jq "select(.eval_loss and .step == $best) | .eval_loss" out/log.jsonl >want
+	close got want 1e-5
+}
+
+@test "train: a spike of the loss is told, with the sample that was worst" {
+	for i in $(seq 40); do echo '{"text":"red green blue red green blue"}'; done >d.jsonl
+	echo '{"text":"山 river 7 ? 花 door 9 ! 白色"}' >>d.jsonl
+	train "${new[@]}" --data d.jsonl --lr 1e-2 --batch 1 --accum 1 --epochs 3 --seed 7 --out out
+	expect_status 0
+	expect_stderr_has "the loss is " ", the median before it was " "highest of all: d.jsonl:41 with "
+	jq -es 'map(select(.spike)) | length > 0 and all(.loss > 4)' out/log.jsonl >log
+}
+
 @test "train: cut samples are counted, those with nothing to learn dropped, and none is left is an error" {
 	printf '%s\n' '{"text":"one two three four five six seven"}' '{"prompt":"a question that is long","response":"x"}' '{"text":"1"}' >d.jsonl
-	train "${tiny[@]}" "${short[@]}" --data d.jsonl --cutoff 4 --epochs 3 --out out
+	train "${new[@]}" "${short[@]}" --data d.jsonl --cutoff 4 --epochs 3 --out out
 	expect_status 0
 	expect_stderr_has "2 samples, 7 tokens, 5 supervised; 1 dropped, 2 cut at 4 tokens"
 	jq -e '.loss | isnormal' out/log.jsonl >log
 	sed -n 2p d.jsonl >none.jsonl
-	train "${tiny[@]}" "${short[@]}" --data none.jsonl --cutoff 4 --out none
+	train "${new[@]}" "${short[@]}" --data none.jsonl --cutoff 4 --out none
 	expect_status 2
 	expect_stderr_has "none.jsonl: no sample with a supervised token (1 dropped)"
 	[ ! -e none ]
@@ -176,11 +249,11 @@ close() {
 
 @test "train: a bad line is named by file and line and nothing is trained" {
 	printf '%s\n' '{"text":"a"}' '' '{"question":"a"}' >d.jsonl
-	train "${tiny[@]}" --data d.jsonl --out out
+	train "${new[@]}" --data d.jsonl --out out
 	expect_status 2
 	expect_stderr_has "sa-train: d.jsonl:3: no known kind of record"
 	[ ! -e out ]
-	train "${tiny[@]}" --data nowhere.jsonl --out out
+	train "${new[@]}" --data nowhere.jsonl --out out
 	expect_status 2
 	expect_stderr_has "nowhere.jsonl: No such file"
 }
@@ -213,10 +286,10 @@ close() {
 	[ ! -e out ]
 }
 
-@test "train: a loss that is not finite stops the run, names the lines and saves nothing" {
+@test "train: a number that is not finite stops the run, names line and tensor and saves nothing" {
 	train "${tiny[@]}" "${short[@]}" --out out --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --epochs 200 --eps 1e-30 --weight-decay 1000
 	expect_status 1
-	expect_stderr_has " is " "; lines " "data.jsonl; nothing was saved"
+	expect_stderr_has "the gradients' norm is " "; $T/data.jsonl:" ", first in the gradient of model." "; nothing was saved"
 	[ ! -e out/model.safetensors ]
 }
 

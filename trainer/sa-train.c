@@ -15,7 +15,12 @@ static struct settings set = {
 
 static const struct opt opts[] = {
 	{ "model", 0, OPT_STR, &set.model, "DIR", "the checkpoint to start from; with --init only its tokenizer files are used", 0, 0 },
-	{ "data", 0, OPT_STR, &set.data, "FILE", "training data: NDJSON or a JSON array; messages, alpaca, prompt/response or text", 0, 0 },
+	{ "data", 0, OPT_LIST, &set.data, "FILE", "training data: NDJSON or a JSON array of messages, sharegpt, alpaca, prompt/response or text (repeatable)", 0, 0 },
+	{ "dataset-info", 0, OPT_STR, &set.dataset_info, "FILE", "a dataset_info.json: --data and --eval-data name data sets of it", 0, 0 },
+	{ "eval-data", 0, OPT_LIST, &set.eval_data, "FILE", "data to evaluate with (repeatable)", 0, 0 },
+	{ "eval-ratio", 0, OPT_NUM, &set.eval_ratio, "X", "set this part of the data aside to evaluate with; from 1 on: so many samples", 0, 1e9 },
+	{ "eval-every", 0, OPT_INT, &set.eval_every, "N", "evaluate every N steps and at the end (default: every epoch)", 0, 1e9 },
+	{ "max-samples", 0, OPT_INT, &set.max_samples, "N", "use the first N records of each file", 0, 1e9 },
 	{ "out", 0, OPT_STR, &set.out, "DIR", "where the model, log.jsonl and the training state go", 0, 0 },
 	{ "init", 0, OPT_STR, &set.init, "FILE", "train a new model of the shape that this config.json says", 0, 0 },
 	{ "tokenizer", 0, OPT_STR, &set.tokenizer, "DIR", "take the tokenizer files from here (default: --model)", 0, 0 },
@@ -23,9 +28,11 @@ static const struct opt opts[] = {
 	{ "lr", 0, OPT_NUM, &set.lr, "X", "highest learning rate (default 6e-7)", 0, 1e3 },
 	{ "schedule", 0, OPT_ENUM, &set.schedule, SCHEDULE_WORDS, "after the warm-up (default cosine, down to 0)", 0, 0 },
 	{ "warmup-ratio", 0, OPT_NUM, &set.warmup_ratio, "X", "part of the steps in which the rate rises (default 0.0005)", 0, 1 },
+	{ "warmup-steps", 0, OPT_INT, &set.warmup_steps, "N", "the same as a number of steps", 0, 1e9 },
 	{ "epochs", 0, OPT_NUM, &set.epochs, "N", "passes over the data, fractions allowed (default 3)", 1e-6, 1e6 },
 	{ "max-steps", 0, OPT_INT, &set.max_steps, "N", "this many steps, whatever --epochs says", 0, 1e9 },
 	{ "batch", 0, OPT_INT, &set.batch, "N", "samples a micro-batch (default 1)", 1, 1e6 },
+	{ "pack", 0, OPT_FLAG, &set.pack, NULL, "fill packs of --cutoff tokens; --batch and --accum count packs, samples do not see each other", 0, 0 },
 	{ "accum", 0, OPT_INT, &set.accum, "N", "micro-batches a step (default 50)", 1, 1e6 },
 	{ "cutoff", 0, OPT_INT, &set.cutoff, "N", "longest sample in tokens, the rest is cut (default 2048)", 2, 1 << 20 },
 	{ "loss-norm", 0, OPT_ENUM, &set.loss_norm, "token|sample", "every supervised token weighs the same, or every sample (default token)", 0, 0 },
@@ -40,6 +47,7 @@ static const struct opt opts[] = {
 	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
+	{ "peak", 0, OPT_NUM, &set.peak, "X", "what the machine can do, in TFLOP/s: the progress then shows the part of it that is used (MFU)", 0, 1e9 },
 	{ "threads", 0, OPT_INT, &set.threads, "N", "default: as many as the process may run on", 0, 1024 },
 	{ 0 },
 };
@@ -49,8 +57,8 @@ check(int operands)
 {
 	if (operands > 0)
 		die(STATUS_USAGE, "no operands are taken; the data goes to --data (see --help)");
-	if (!set.data || !set.out)
-		die(STATUS_USAGE, "--%s is needed (see --help)", set.data ? "out" : "data");
+	if (set.data.n == 0 || !set.out)
+		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
 }

@@ -52,16 +52,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct samples s = { 0 }, again = { 0 };
 	struct err e = { "" };
-	uint64_t hash, hash_again;
+	uint64_t hash = 0, hash_again = 0;
 	const char *path;
 
 	setup();
 	how.cutoff = 2 + (int)fuzz_byte(&data, &n);
 	path = fuzz_file(data, n);
-	if (data_read(&s, &how, path, &hash, &e) < 0)
+	if (data_read(&s, &how, path, 0, &hash, &e) < 0)
 		MUST(e.msg[0]);
 	else
-		MUST(data_read(&again, &how, path, &hash_again, &e) == 0 && hash == hash_again && s.tokens == again.tokens && s.dropped == again.dropped);
+		MUST(data_read(&again, &how, path, 0, &hash_again, &e) == 0 && hash == hash_again && s.tokens == again.tokens && s.dropped == again.dropped);
 	check(&s);
 	samples_free(&s);
 	samples_free(&again);

@@ -19,13 +19,13 @@ reading(const char *content, int cutoff)
 {
 	char path[] = "/tmp/sa-data-XXXXXX";
 	int fd = mkstemp(path), rc = -1;
-	uint64_t hash;
+	uint64_t hash = 0;
 
 	samples_free(&got);
 	how.cutoff = cutoff;
 	e.msg[0] = '\0';
 	if (CHECK(fd >= 0 && write(fd, content, strlen(content)) == (ssize_t)strlen(content)))
-		rc = data_read(&got, &how, path, &hash, &e);
+		rc = data_read(&got, &how, path, 0, &hash, &e);
 	close(fd);
 	unlink(path);
 	return rc;

@@ -99,4 +99,9 @@ size_t acts_bytes(const struct acts *a);
  * The head runs over supervised rows only, in blocks. */
 double model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
 
+/* After model_train() of T tokens: what in it was the first to hold a number that is not finite: a weight, the output of a module, or a tensor of grad, in
+ * the order in which they are computed. False when all that is kept is finite; `name` is then what is not kept and comes next. */
+#define MODEL_BAD 160
+bool model_first_bad(const struct model *m, const struct acts *a, int T, const struct weights *grad, char name[MODEL_BAD]);
+
 #endif

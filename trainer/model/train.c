@@ -1,5 +1,7 @@
 /* train.c - forward and backward over packed sequences, everything a layer made kept for its backward */
 #include <assert.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -349,4 +351,72 @@ model_train(struct model *m, struct acts *a, const struct batch *b, struct weigh
 	if (grad->embed)
 		m->ops->embed_back(m->mach, grad->embed, a->dx, b->ids, b->T, m->c.hidden);
 	return loss;
+}
+
+/* ---- looking for what is not finite ---- */
+
+static bool
+all_finite(const float *x, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n && isfinite(x[i]); i++)
+		;
+	return i == n;
+}
+
+/* The first tensor of `w` that is not finite, from the last to the first when `back`. */
+static bool
+bad_tensor(const struct config *c, const struct weights *w, bool back, const char *what, char name[MODEL_BAD])
+{
+	struct tensor_at t;
+	int n = 0, i;
+
+	while (model_tensor(c, n, &t) == 0)
+		n++;
+	for (i = 0; i < n; i++) {
+		const float *x = weights_tensor(w, c, back ? n - 1 - i : i);
+
+		model_tensor(c, back ? n - 1 - i : i, &t);
+		if (x && !all_finite(x, t.count)) {
+			snprintf(name, MODEL_BAD, "%s %s", what, t.name);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+bad_activation(const struct model *m, const struct acts *a, int T, char name[MODEL_BAD])
+{
+	const struct config *c = &m->c;
+	size_t n = T, C = n * c->hidden, Q = n * c->heads * c->head_dim, K = n * c->kv_heads * c->head_dim, F = n * c->ffn, k;
+	int i;
+
+	for (i = 0; i < c->layers; i++) {
+		const struct layer_acts *l = &a->layer[i];
+		const struct { const char *name; const float *x; size_t n; } kept[] = {
+			{ "input", l->x, C }, { "input_layernorm", l->h1, C }, { "self_attn.q_proj", l->q0, Q }, { "self_attn.k_proj", l->k0, K },
+			{ "self_attn.q", l->q, Q }, { "self_attn.k", l->k, K }, { "self_attn.v_proj", l->v, K }, { "self_attn", l->att, Q },
+			{ "self_attn.o_proj", l->x2, C }, { "post_attention_layernorm", l->h2, C }, { "mlp.gate_proj", l->gate, F },
+			{ "mlp.up_proj", l->up, F }, { "mlp.act_fn", l->act, F },
+		};
+
+		for (k = 0; k < sizeof kept / sizeof *kept; k++)
+			if (kept[k].x && !all_finite(kept[k].x, kept[k].n)) {
+				snprintf(name, MODEL_BAD, "the output of model.layers.%d.%s", i, kept[k].name);
+				return true;
+			}
+	}
+	snprintf(name, MODEL_BAD, "the output of the last layer");
+	return !all_finite(a->x, C);
+}
+
+bool
+model_first_bad(const struct model *m, const struct acts *a, int T, const struct weights *grad, char name[MODEL_BAD])
+{
+	if (bad_tensor(&m->c, &m->w, false, "the weights", name) || bad_activation(m, a, T, name) || bad_tensor(&m->c, grad, true, "the gradient of", name))
+		return true;
+	snprintf(name, MODEL_BAD, "the logits");
+	return false;
 }

@@ -79,10 +79,18 @@ save_model(const char *dir, const struct source *src, const struct model *m, str
 static int
 save_state(const char *dir, const struct state *s, struct err *e)
 {
-	json_t *j = json_pack("{sI sI sI sI sO}", "step", (json_int_t)s->step, "epoch", (json_int_t)s->epoch, "cursor", (json_int_t)s->cursor,
-			      "log_bytes", (json_int_t)s->log_bytes, "run", s->run);
-	char *text = json_dumps(j, JSON_INDENT(2)), *path = path_join(dir, "state.json");
-	int rc = text ? file_write(path, text, strlen(text), e) : err_set(e, "%s: out of memory", path);
+	json_t *recent = json_array(), *j;
+	char *text, *path;
+	int rc;
+
+	for (int i = 0; i < s->recent.n; i++)
+		json_array_append_new(recent, json_real(s->recent.loss[i]));
+	j = json_pack("{sI sI sI sI sI sI sf so sO}", "step", (json_int_t)s->step, "epoch", (json_int_t)s->epoch, "cursor", (json_int_t)s->cursor, "log_bytes",
+		      (json_int_t)s->log_bytes, "evaluated", (json_int_t)s->evaluated, "best", (json_int_t)s->best, "best_loss", s->best_loss, "recent", recent,
+		      "run", s->run);
+	text = json_dumps(j, JSON_INDENT(2));
+	path = path_join(dir, "state.json");
+	rc = text ? file_write(path, text, strlen(text), e) : err_set(e, "%s: out of memory", path);
 
 	free(path);
 	free(text);
@@ -192,9 +200,24 @@ checkpoint_latest(const char *out)
 	return latest;
 }
 
+int
+checkpoint_best(const char *out, long step, struct err *e)
+{
+	char *link = path_join(out, "best"), *tmp = path_join(out, "best.tmp"), name[32];
+	int rc = 0;
+
+	snprintf(name, sizeof name, "step_%ld", step);
+	unlink(tmp);
+	if (symlink(name, tmp) < 0 || rename(tmp, link) < 0)
+		rc = err_set(e, "%s: %s", link, strerror(errno));
+	free(tmp);
+	free(link);
+	return rc < 0 ? -1 : dir_sync(out, e);
+}
+
 /* A checkpoint is renamed before it is taken apart, so that none is ever there in part. */
 void
-checkpoint_prune(const char *out, long keep)
+checkpoint_prune(const char *out, long keep, long best)
 {
 	long *steps;
 	size_t n = list(out, false, &steps);
@@ -203,7 +226,7 @@ checkpoint_prune(const char *out, long keep)
 		char *dir = step_path(out, steps[i], ""), *tmp = step_path(out, steps[i], ".tmp");
 
 		dir_remove(tmp);
-		if (rename(dir, tmp) < 0)
+		if (steps[i] != best && rename(dir, tmp) < 0)
 			warn("%s: %s", dir, strerror(errno));
 		free(dir);
 		free(tmp);
@@ -244,19 +267,27 @@ checkpoint_state(const char *out, long step, struct state *s, struct err *e)
 	char *dir = step < 0 ? xstrdup(out) : step_path(out, step, ""), *path = path_join(dir, "state.json");
 	json_error_t je;
 	json_t *j = json_load_file(path, 0, &je);
-	json_int_t n[4];
+	json_t *recent, *x;
+	json_int_t n[6];
 	int rc = -1;
+	size_t i;
 
 	*s = (struct state){ 0 };
 	if (!j) {
 		err_set(e, "%s: %s", path, je.text);
-	} else if (json_unpack_ex(j, &je, 0, "{sI sI sI sI sO}", "step", &n[0], "epoch", &n[1], "cursor", &n[2], "log_bytes", &n[3], "run", &s->run) < 0) {
+	} else if (json_unpack_ex(j, &je, 0, "{sI sI sI sI sI sI sF so sO}", "step", &n[0], "epoch", &n[1], "cursor", &n[2], "log_bytes", &n[3], "evaluated", &n[4],
+				  "best", &n[5], "best_loss", &s->best_loss, "recent", &recent, "run", &s->run) < 0) {
 		err_set(e, "%s: %s", path, je.text);
 	} else {
 		s->step = n[0];
 		s->epoch = n[1];
 		s->cursor = n[2];
 		s->log_bytes = n[3];
+		s->evaluated = n[4];
+		s->best = n[5];
+		json_array_foreach(recent, i, x)
+			if (i < SPIKE_LAST)
+				s->recent.loss[s->recent.n++] = json_number_value(x);
 		rc = 0;
 	}
 	json_decref(j);

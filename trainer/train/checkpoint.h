@@ -3,10 +3,10 @@
  * out/step_N/ holds model.safetensors, the configuration and tokenizer files, and
  *
  *     state.bin     float weights, first and second moments; a header and an XXH3 checksum of the whole
- *     state.json    {"step","epoch","cursor","log_bytes","run":{...}}; `run` is what a resumed run must have in common with this one
+ *     state.json    struct state; `run` is what a resumed run must have in common with this one
  *
- * It is made as step_N.tmp and renamed when everything is on the disk, so a step_N is whole. The finished run's model is in out/ itself,
- * beside a state.json that says so. */
+ * It is made as step_N.tmp and renamed when everything is on the disk, so a step_N is whole. out/best is a link to the one whose evaluation loss was lowest.
+ * The finished run's model is in out/ itself, beside a state.json that says so. */
 #ifndef SA_CHECKPOINT_H
 #define SA_CHECKPOINT_H
 
@@ -15,6 +15,7 @@
 
 #include "model.h"
 #include "optim.h"
+#include "spike.h"
 
 /* Where the files that are copied come from, and how weights are stored. */
 struct source {
@@ -29,6 +30,10 @@ struct state {
 	long epoch;		/* the one that the next step is in, from 0 */
 	long cursor;		/* samples of it that are done */
 	long log_bytes;		/* length of log.jsonl */
+	long evaluated;		/* step of the last evaluation; 0: none yet */
+	long best;		/* step with the lowest evaluation loss, which has a checkpoint; 0: none */
+	double best_loss;
+	struct recent recent;	/* losses, to tell a spike by */
 	json_t *run;
 };
 
@@ -54,7 +59,10 @@ void checkpoint_reopen(const char *out);
 /* Restore weights and moments from out/step_N. */
 int checkpoint_restore(const char *out, long step, struct model *m, struct optim *o, struct err *e);
 
-/* Remove all but the newest `keep` of the out/step_N, and what an interrupted save left. */
-void checkpoint_prune(const char *out, long keep);
+/* Point out/best to out/step_N. 0, or -1 with a message. */
+int checkpoint_best(const char *out, long step, struct err *e);
+
+/* Remove all but the newest `keep` of the out/step_N and step_BEST, and what an interrupted save left. */
+void checkpoint_prune(const char *out, long keep, long best);
 
 #endif

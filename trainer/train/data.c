@@ -16,6 +16,7 @@ struct reading {
 	struct sampler *how;
 	const char *path;
 	XXH3_state_t *hash;
+	size_t left;		/* records that are still wanted */
 };
 
 /* One parsed record, which this releases; `text` is what it was parsed from. */
@@ -28,7 +29,10 @@ add(struct reading *r, json_t *record, const char *text, size_t n, size_t line, 
 	json_decref(record);
 	if (rc < 0)
 		return err_set(e, "%s:%zu: %.400s", r->path, line, why.msg);
+	if (rc > 0 && r->s->broken++ == 0)
+		warn("%s:%zu: left out: %s; others are counted", r->path, line, why.msg);
 	XXH3_64bits_update(r->hash, text, n);
+	r->left--;
 	return 0;
 }
 
@@ -38,9 +42,9 @@ read_lines(struct reading *r, int fd, struct err *e)
 	struct lines *in = lines_open(fd, r->path, LINE_MAX_DEFAULT);
 	char *p;
 	size_t n;
-	int too_long, got, rc = -1;
+	int too_long, got = 0, rc = -1;
 
-	while ((got = lines_next(in, &p, &n, &too_long, e)) > 0) {
+	while (r->left > 0 && (got = lines_next(in, &p, &n, &too_long, e)) > 0) {
 		json_error_t je;
 		json_t *record = too_long ? NULL : json_loadb(p, n, JSON_DECODE_INT_AS_REAL, &je);
 
@@ -51,7 +55,7 @@ read_lines(struct reading *r, int fd, struct err *e)
 		if (add(r, record, p, n, lines_at(in), e) < 0)
 			goto out;
 	}
-	rc = got;
+	rc = got < 0 ? -1 : 0;
 out:
 	lines_free(in);
 	return rc;
@@ -82,7 +86,7 @@ static int
 read_elements(struct reading *r, const char *p, const char *end, size_t line, struct err *e)
 {
 	p = skip_space(p, end, &line);
-	while (p < end && *p != ']') {
+	while (p < end && *p != ']' && r->left > 0) {
 		json_error_t je;
 		json_t *record = json_loadb(p, (size_t)(end - p), JSON_DECODE_INT_AS_REAL | JSON_DISABLE_EOF_CHECK, &je);
 		const char *next;
@@ -102,6 +106,8 @@ read_elements(struct reading *r, const char *p, const char *end, size_t line, st
 			return err_set(e, "%s:%zu: ',' or ']' expected between records", r->path, line);
 		}
 	}
+	if (r->left == 0)
+		return 0;
 	if (p == end)
 		return err_set(e, "%s:%zu: the array does not end", r->path, line);
 	p = skip_space(p + 1, end, &line);
@@ -141,14 +147,14 @@ is_array(int fd)
 }
 
 int
-data_read(struct samples *s, struct sampler *how, const char *path, uint64_t *hash, struct err *e)
+data_read(struct samples *s, struct sampler *how, const char *path, size_t most, uint64_t *hash, struct err *e)
 {
-	struct reading r = { s, how, path, XXH3_createState() };
+	struct reading r = { s, how, path, XXH3_createState(), most ? most : SIZE_MAX };
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
 
 	if (!r.hash)
 		die(STATUS_IO, "out of memory");
-	XXH3_64bits_reset(r.hash);
+	XXH3_64bits_reset_withSeed(r.hash, *hash);
 	if (fd < 0)
 		err_set(e, "%s: %s", path, strerror(errno));
 	else

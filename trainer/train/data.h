@@ -8,7 +8,8 @@
 
 #include "samples.h"
 
-/* Add every record of `path` to s. *hash is of the records' bytes. 0, or -1 with a message that names file and line. */
-int data_read(struct samples *s, struct sampler *how, const char *path, uint64_t *hash, struct err *e);
+/* Add the records of `path` to s, at most the first `most` (0: all). *hash is of their bytes and of what it was before, 0 at first. 0, or -1 with a message
+ * that names file and line. */
+int data_read(struct samples *s, struct sampler *how, const char *path, size_t most, uint64_t *hash, struct err *e);
 
 #endif

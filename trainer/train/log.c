@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,20 +53,32 @@ log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
 	return 0;
 }
 
+/* The most memory that the process has held so far, GB. */
+static double
+memory(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (double)u.ru_maxrss * 1024 / 1e9;
+}
+
 static void
 progress(struct log *l, const struct entry *en)
 {
 	double now = log_now();
 	long left = lround((double)(l->steps - en->step) * l->pace);
 	bool last = en->step == l->steps;
-	char text[160];
+	char text[240], mfu[32] = "";
 	int n;
 
 	if (!last && now - l->shown < (l->terminal ? REDRAW : EVERY))
 		return;
 	l->shown = now;
-	n = snprintf(text, sizeof text, "step %ld/%ld  epoch %.2f  loss %.4f  lr %.2e  %.0f tokens/s  %ld:%02ld:%02ld left", en->step, l->steps, en->epoch,
-		     en->loss, en->lr, (double)en->tokens / en->seconds, left / 3600, left / 60 % 60, left % 60);
+	if (l->peak > 0)
+		snprintf(mfu, sizeof mfu, "  %.1f%% MFU", 100 * en->flops / en->seconds / l->peak);
+	n = snprintf(text, sizeof text, "step %ld/%ld  epoch %.2f  loss %.4f  lr %.2e  norm %.3g  %.0f tokens/s%s  %.1f GB  %ld:%02ld:%02ld left", en->step,
+		     l->steps, en->epoch, en->loss, en->lr, en->grad_norm, (double)en->tokens / en->seconds, mfu, memory(), left / 3600, left / 60 % 60, left % 60);
 	if (!l->terminal) {
 		warn("%s", text);
 		return;
@@ -83,11 +96,25 @@ member(struct buf *b, const char *name, double x)
 	buf_addf(b, ",\"%s\":%s", name, num_text(text, x));
 }
 
+/* Append the line, which is freed. */
+static int
+append(struct log *l, struct buf *b, struct err *e)
+{
+	ssize_t got = write(l->fd, b->p, b->n);
+	int rc = 0;
+
+	if (got < 0 || (size_t)got != b->n)
+		rc = err_set(e, "%s: %s", l->path, got < 0 ? strerror(errno) : "the disk is full");
+	else
+		l->bytes += (long)b->n;
+	buf_free(b);
+	return rc;
+}
+
 int
 log_step(struct log *l, const struct entry *en, struct err *e)
 {
 	struct buf b = BUF_INIT(4096);
-	ssize_t got;
 
 	buf_addf(&b, "{\"step\":%ld", en->step);
 	member(&b, "epoch", en->epoch);
@@ -96,19 +123,44 @@ log_step(struct log *l, const struct entry *en, struct err *e)
 	member(&b, "grad_norm", en->grad_norm);
 	buf_addf(&b, ",\"tokens\":%ld,\"supervised\":%ld", en->tokens, en->supervised);
 	member(&b, "tokens_per_s", round((double)en->tokens / en->seconds));
+	if (l->peak > 0)
+		member(&b, "mfu", round(1e4 * en->flops / en->seconds / l->peak) / 1e4);
 	member(&b, "seconds", round(en->seconds * 1e4) / 1e4);
-	buf_adds(&b, "}\n");
-	got = write(l->fd, b.p, b.n);
-	if (got < 0 || (size_t)got != b.n) {
-		err_set(e, "%s: %s", l->path, got < 0 ? strerror(errno) : "the disk is full");
-		buf_free(&b);
+	buf_adds(&b, en->spike ? ",\"spike\":true}\n" : "}\n");
+	if (append(l, &b, e) < 0)
 		return -1;
-	}
-	l->bytes += (long)b.n;
-	buf_free(&b);
 	l->pace = l->pace > 0 ? 0.95 * l->pace + 0.05 * en->seconds : en->seconds;
 	progress(l, en);
 	return 0;
+}
+
+int
+log_eval(struct log *l, const struct evaluation *ev, struct err *e)
+{
+	struct buf b = BUF_INIT(4096);
+
+	buf_addf(&b, "{\"step\":%ld", ev->step);
+	member(&b, "eval_loss", ev->loss);
+	buf_addf(&b, ",\"eval_supervised\":%ld", ev->supervised);
+	member(&b, "seconds", round(ev->seconds * 1e4) / 1e4);
+	buf_adds(&b, ev->best ? ",\"best\":true}\n" : "}\n");
+	if (append(l, &b, e) < 0)
+		return -1;
+	log_note(l, "step %ld: evaluation loss %.4f%s", ev->step, ev->loss, ev->best ? ", the lowest so far" : "");
+	return 0;
+}
+
+void
+log_note(struct log *l, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (l->width)
+		fputc('\n', stderr);
+	l->width = 0;
+	va_start(ap, fmt);
+	vwarn(fmt, ap);
+	va_end(ap);
 }
 
 int

@@ -1,4 +1,4 @@
-/* log.h - log.jsonl, one JSON line a step, and the progress on standard error
+/* log.h - log.jsonl, one JSON line a step or evaluation, and the progress on standard error
  *
  * On a terminal the progress is one line that is written over (TERM=dumb: not); elsewhere a line every ten seconds. There are no colours. */
 #ifndef SA_LOG_H
@@ -15,7 +15,17 @@ struct entry {
 	double lr;
 	double grad_norm;	/* before clipping */
 	long tokens, supervised;
+	double flops;		/* floating-point operations of the step */
 	double seconds;
+	bool spike;		/* the loss is far above what it was (spike.h) */
+};
+
+struct evaluation {
+	long step;		/* updates made before it */
+	double loss;		/* as of a step */
+	long supervised;
+	double seconds;
+	bool best;		/* the lowest so far */
 };
 
 struct log {
@@ -27,11 +37,14 @@ struct log {
 	int width;		/* columns that it took */
 	long bytes;		/* length of the file */
 	double pace;		/* seconds a step, smoothed */
+	double peak;		/* floating-point operations a second that the machine can do at most; 0: not known */
 };
 
 /* Open out/log.jsonl, cut to its first `keep` bytes, and lock it: two runs never write into one folder. */
 int log_open(struct log *l, const char *out, long keep, long steps, struct err *e);
 int log_step(struct log *l, const struct entry *en, struct err *e);
+int log_eval(struct log *l, const struct evaluation *ev, struct err *e);
+void log_note(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));	/* a line on standard error, whatever the progress line does */
 int log_sync(struct log *l, struct err *e);
 void log_close(struct log *l);		/* ends the progress line */
 double log_now(void);			/* seconds of the monotonic clock */

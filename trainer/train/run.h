@@ -2,13 +2,23 @@
 #ifndef SA_RUN_H
 #define SA_RUN_H
 
+#include <signal.h>
+
 #include "checkpoint.h"
 #include "log.h"
 #include "model.h"
 #include "optim.h"
+#include "pack.h"
 #include "samples.h"
 #include "schedule.h"
 #include "train.h"
+
+/* What is trained on, or evaluated. */
+struct portion {
+	const struct samples *from;
+	struct packs packs;		/* of its samples, by their numbers in `from` */
+	uint64_t hash;			/* of the records' bytes */
+};
 
 struct run {
 	const struct settings *set;
@@ -17,11 +27,12 @@ struct run {
 	char *config_path;		/* the config.json that the model is made by */
 	struct tok *tok;
 	struct sampler sampler;
-	struct samples data;
+	struct samples samples, eval_samples;
+	struct portion data, eval;	/* eval.packs.n is 0 when nothing is evaluated */
 	struct schedule schedule;
-	size_t window;			/* samples a step */
-	size_t micro;			/* samples a micro-batch */
-	long steps_per_epoch;
+	size_t window;			/* packs a step */
+	size_t micro;			/* packs a micro-batch */
+	long steps_per_epoch, eval_every;
 	struct mach *mach;
 	struct model *model;
 	bool *trained;			/* which of the model's tensors are; NULL: all */
@@ -30,19 +41,60 @@ struct run {
 	struct acts *acts;
 	struct log log;
 	json_t *identity;		/* what a resumed run must have in common with this one */
+	struct state state;		/* of the run so far, beside weights and moments */
 	long saved;			/* step of the newest checkpoint, -1: none */
 
 	uint32_t *order;		/* of epoch `ordered` */
 	long ordered;
-	int *pos, *cu;			/* scratch of a micro-batch: positions, sequence bounds */
-	int *ids, *target;
+	int *pos, *cu, *ids, *target;	/* scratch of a micro-batch */
+	float *weight, *loss;
 };
 
 /* Read everything and find where to go on. 0; 1 when the run was finished already; -1 with a message. */
 int run_setup(struct run *r, const struct settings *set, struct err *e);
 void run_free(struct run *r);
 
-/* The order of an epoch, made when it is another than the last. */
+/* The order of an epoch's packs, made when it is another than the last. */
 const uint32_t *run_order(struct run *r, long epoch);
+
+extern volatile sig_atomic_t run_stopped;	/* the signal that asked for an end, or 0 */
+
+/* ---- input.c ---- */
+
+/* The files into samples, data and eval; needs the sampler. 0, or -1 with a message. */
+int run_read_data(struct run *r, struct err *e);
+
+/* ---- micro.c ---- */
+
+/* The packs order[from..to) of `of` (order NULL: as they are) as one micro-batch in r's scratch. With --loss-norm sample each token weighs one part in the
+ * supervised tokens of its sample. */
+struct batch run_gather(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to);
+/* One sample alone. */
+struct batch run_gather_one(struct run *r, const struct samples *from, uint32_t sample);
+
+/* What packs hold. */
+struct amount {
+	size_t samples, tokens, supervised;
+	double flops;			/* of forward and backward, see micro.c */
+};
+struct amount run_amount(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to);
+/* What the sum of losses is divided by. */
+double run_divisor(const struct run *r, const struct amount *a);
+
+/* "data.jsonl:17", into text[n]; of the evaluation's where `from` is. */
+const char *run_where(const struct run *r, const struct samples *from, uint32_t sample, char *text, size_t n);
+
+/* ---- eval.c ---- */
+
+/* Is an evaluation due before the next step? */
+bool run_eval_due(const struct run *r);
+/* Evaluate and log it; *better: no earlier loss was as low. 0; 1 when a signal came, nothing done; -1; -STATUS_IO. */
+int run_evaluate(struct run *r, bool *better, struct err *e);
+
+/* ---- culprit.c ---- */
+
+/* `what` was x, which is no finite number, in a step over order[from..to) of the data: look for the sample and the first tensor that did it. Returns -1 with
+ * the message. The gradients are spoilt. */
+int run_not_finite(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e);
 
 #endif

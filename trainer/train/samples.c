@@ -4,109 +4,6 @@
 
 #include "samples.h"
 
-/* A conversation built from a record; texts point into the record, except for the joined ones. */
-struct talk {
-	struct msg *m;
-	size_t n, cap;
-	char *joined;
-};
-
-static void
-say(struct talk *t, const char *role, const char *text)
-{
-	if (t->n == t->cap) {
-		t->cap = t->cap ? 2 * t->cap : 8;
-		t->m = xreallocarray(t->m, t->cap, sizeof *t->m);
-	}
-	t->m[t->n++] = (struct msg){ role, text };
-}
-
-static const char *
-text_of(json_t *record, const char *name)
-{
-	return json_string_value(json_object_get(record, name));
-}
-
-/* An optional string member: 0 with "" when it is absent or null, -1 when it is something else. */
-static int
-optional(json_t *record, const char *name, const char **out, struct err *e)
-{
-	json_t *v = json_object_get(record, name);
-
-	*out = "";
-	if (!v || json_is_null(v))
-		return 0;
-	if (!json_is_string(v))
-		return err_set(e, "\"%s\" is not a string", name);
-	*out = json_string_value(v);
-	return 0;
-}
-
-static int
-from_messages(struct talk *t, json_t *messages, struct err *e)
-{
-	size_t i;
-	json_t *m;
-
-	if (!json_is_array(messages))
-		return err_set(e, "\"messages\" is not an array");
-	json_array_foreach(messages, i, m) {
-		const char *role = text_of(m, "role"), *content = text_of(m, "content");
-
-		if (!role || !content)
-			return err_set(e, "messages[%zu] has no \"role\" and \"content\" strings", i);
-		say(t, role, content);
-	}
-	return 0;
-}
-
-static int
-from_history(struct talk *t, json_t *history, struct err *e)
-{
-	size_t i;
-	json_t *turn;
-
-	if (!history || json_is_null(history))
-		return 0;
-	if (!json_is_array(history))
-		return err_set(e, "\"history\" is not an array");
-	json_array_foreach(history, i, turn) {
-		const char *user = json_string_value(json_array_get(turn, 0)), *assistant = json_string_value(json_array_get(turn, 1));
-
-		if (!user || !assistant)
-			return err_set(e, "history[%zu] is not a pair of strings", i);
-		say(t, "user", user);
-		say(t, "assistant", assistant);
-	}
-	return 0;
-}
-
-/* Alpaca as LLaMA-Factory reads it: instruction and input are joined by a newline, an empty one is left out. */
-static int
-from_alpaca(struct talk *t, json_t *record, struct err *e)
-{
-	const char *instruction = text_of(record, "instruction"), *output = text_of(record, "output"), *input, *system;
-
-	if (optional(record, "input", &input, e) < 0 || optional(record, "system", &system, e) < 0)
-		return -1;
-	if (*system)
-		say(t, "system", system);
-	if (from_history(t, json_object_get(record, "history"), e) < 0)
-		return -1;
-	if (*instruction && *input) {
-		size_t n = strlen(instruction) + strlen(input) + 2;
-
-		t->joined = xmalloc(n);
-		strcpy(t->joined, instruction);
-		strcat(strcat(t->joined, "\n"), input);
-		say(t, "user", t->joined);
-	} else {
-		say(t, "user", *input ? input : instruction);
-	}
-	say(t, "assistant", output);
-	return 0;
-}
-
 static int
 find_template(struct sampler *how, struct err *e)
 {
@@ -142,31 +39,78 @@ encode_text(struct sampler *how, const char *text)
 }
 
 static int
-encode(struct sampler *how, json_t *record, struct err *e)
+encode(struct sampler *how, const json_t *record, struct err *e)
 {
-	struct talk t = { 0 };
-	json_t *messages = json_object_get(record, "messages");
-	int rc = -1;
+	struct talk t;
+	int rc = talk_read(&t, record, how->shape ? how->shape : &shape_any, e);
 
-	if (messages) {
-		rc = from_messages(&t, messages, e);
-	} else if (text_of(record, "instruction") && text_of(record, "output")) {
-		rc = from_alpaca(&t, record, e);
-	} else if (text_of(record, "prompt") && text_of(record, "response")) {
-		say(&t, "user", text_of(record, "prompt"));
-		say(&t, "assistant", text_of(record, "response"));
-		rc = 0;
-	} else if (text_of(record, "text")) {
-		encode_text(how, text_of(record, "text"));
-		return 0;
-	} else {
-		err_set(e, "no known kind of record: it needs messages, instruction and output, prompt and response, or text");
-	}
-	if (rc == 0)
+	if (rc == 0 && t.text)
+		encode_text(how, t.text);
+	else if (rc == 0)
 		rc = encode_talk(how, &t, e);
-	free(t.joined);
-	free(t.m);
+	talk_free(&t);
 	return rc;
+}
+
+/* ---- cutting, as LLaMA-Factory does it ---- */
+
+/* How much of a turn's prompt and reply is kept where there is room for `room` tokens: of the shorter one all when it is less than half of the room,
+ * else each its share. */
+static void
+share(size_t room, size_t *prompt, size_t *reply)
+{
+	size_t most;
+
+	if (*reply * 2 < room)
+		most = room;
+	else if (*prompt * 2 < room)
+		most = room - *prompt;
+	else
+		most = (size_t)((double)room * ((double)*reply / (double)(*prompt + *reply)));
+	*reply = *reply < most ? *reply : most;
+	*prompt = *prompt < room - *reply ? *prompt : room - *reply;
+}
+
+/* Tokens from `from` on that are marked alike. */
+static size_t
+stretch(const struct sampler *how, size_t from, int mark)
+{
+	size_t n = 0;
+
+	while (from + n < how->ids.n && how->mark.v[from + n] == mark)
+		n++;
+	return n;
+}
+
+static void
+keep(struct sampler *how, size_t to, size_t from, size_t n)
+{
+	memmove(how->ids.v + to, how->ids.v + from, n * sizeof *how->ids.v);
+	memmove(how->mark.v + to, how->mark.v + from, n * sizeof *how->mark.v);
+}
+
+/* Turn by turn, prompt and reply from their right ends, until the room is used up. */
+static void
+cut(struct samples *s, struct sampler *how)
+{
+	size_t room = (size_t)how->cutoff, at = 0, to = 0;
+	bool header = true, end = true;
+
+	while (to < room && at < how->ids.n) {
+		size_t all = stretch(how, at, 0), reply = stretch(how, at + all, 1), p = all, r = reply;
+
+		share(room - to, &p, &r);
+		header = header && (p == all || reply == 0);
+		end = end && r == reply;
+		keep(how, to, at, p);
+		keep(how, to + p, at + all, r);
+		to += p + r;
+		at += all + reply;
+	}
+	how->ids.n = how->mark.n = to;
+	s->cut++;
+	s->cut_header += !header;
+	s->cut_end += !end;
 }
 
 static void
@@ -187,7 +131,7 @@ reserve(struct samples *s, size_t tokens)
 static void
 append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
 {
-	struct sample one = { .at = s->tokens, .n = n, .line = line };
+	struct sample one = { .at = s->tokens, .n = n, .line = line, .file = s->file };
 
 	reserve(s, (size_t)n);
 	for (int i = 0; i < n; i++) {
@@ -207,24 +151,20 @@ append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
 }
 
 int
-samples_add(struct samples *s, struct sampler *how, json_t *record, size_t line, struct err *e)
+samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
 {
-	size_t n;
+	int rc;
 
-	if (!json_is_object(record))
-		return err_set(e, "not a JSON object");
 	how->ids.n = how->mark.n = 0;
-	if (encode(how, record, e) < 0)
-		return -1;
+	rc = encode(how, record, e);
+	if (rc != 0)
+		return rc;
 	for (size_t i = 0; i < how->ids.n; i++)
 		if (how->ids.v[i] >= how->vocab)
 			return err_set(e, "token %d is outside the model's vocabulary of %d", how->ids.v[i], how->vocab);
-	n = how->ids.n;
-	if (n > (size_t)how->cutoff) {
-		n = (size_t)how->cutoff;
-		s->cut++;
-	}
-	append(s, how->ids.v, how->mark.v, (int)n, line);
+	if (how->ids.n > (size_t)how->cutoff)
+		cut(s, how);
+	append(s, how->ids.v, how->mark.v, (int)how->ids.n, line);
 	return 0;
 }
 

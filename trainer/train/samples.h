@@ -1,13 +1,10 @@
 /* samples.h - training samples: token ids and which of them are supervised
  *
- * A record becomes one sample. Its kind is recognised by its members:
+ * A record (record.h) becomes one sample: of a conversation every assistant turn is supervised, its end token included; of plain text (BOS, text, end of
+ * text) all but the first token.
  *
- *     {"messages":[{"role","content"}]}                    every assistant turn is supervised, its end token included
- *     {"instruction","input","output","system","history"}  alpaca: instruction + "\n" + input is the user's turn
- *     {"prompt","response"}                                a record of this suite
- *     {"text"}                                             plain text: BOS if the tokenizer has one, text, end of text; all but the first token supervised
- *
- * A sample is cut from the right at `cutoff` tokens; one that is left without a supervised token is dropped. Both are counted. */
+ * A sample of more than `cutoff` tokens is cut as LLaMA-Factory cuts it: turn by turn, prompt and reply from their right ends, each its share of the room.
+ * That can take the header before a reply, or its end token. One that is left without a supervised token is dropped. All of that is counted. */
 #ifndef SA_SAMPLES_H
 #define SA_SAMPLES_H
 
@@ -16,6 +13,7 @@
 #include <stddef.h>
 
 #include "err.h"
+#include "record.h"
 #include "template.h"
 #include "tokenizer.h"
 
@@ -23,7 +21,8 @@ struct sample {
 	size_t at;		/* place of its first token in ids, target */
 	int n;			/* tokens, at least 2 */
 	int supervised;		/* targets that are not -1, at least 1 */
-	size_t line;		/* of the data file, from 1 */
+	unsigned file;		/* of those that were read, from 0 */
+	size_t line;		/* of it, from 1 */
 };
 
 struct samples {
@@ -31,12 +30,17 @@ struct samples {
 	size_t n, cap;
 	int *ids, *target;	/* [tokens]; target is the next token where that is supervised, else -1 */
 	size_t tokens, tokens_cap;
-	size_t supervised, dropped, cut;
+	size_t supervised;
+	unsigned file;		/* the one that is being read */
+	size_t dropped;		/* samples without a supervised token */
+	size_t broken;		/* conversations that were left out */
+	size_t cut, cut_header, cut_end;	/* samples that were cut; of those, without a header or an end */
 };
 
 /* How a record is turned into tokens. */
 struct sampler {
 	const struct tok *tok;
+	const struct shape *shape;	/* of the records; NULL: any */
 	const char *dir;	/* of the tokenizer: its chat template is looked at when the first conversation comes */
 	const char *template_name;	/* NULL: detect */
 	bool template_known;	/* `template` holds */
@@ -52,8 +56,8 @@ struct sampler {
 void sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int eos);
 void sampler_free(struct sampler *how);
 
-/* Add one record. 0 (also when it was dropped), or -1 with why it cannot be used. */
-int samples_add(struct samples *s, struct sampler *how, json_t *record, size_t line, struct err *e);
+/* Add one record. 0 (also when it was dropped); 1 when it is left out, for the reason in e; -1 with why it cannot be used. */
+int samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e);
 void samples_free(struct samples *s);
 
 #endif

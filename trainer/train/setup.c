@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data.h"
 #include "files.h"
 #include "freeze.h"
 #include "order.h"
@@ -26,7 +25,7 @@ read_config(struct run *r, struct err *e)
 }
 
 static int
-read_data(struct run *r, uint64_t *hash, struct err *e)
+make_sampler(struct run *r, struct err *e)
 {
 	const struct settings *set = r->set;
 
@@ -37,12 +36,6 @@ read_data(struct run *r, uint64_t *hash, struct err *e)
 	r->sampler.template_name = set->template_name;
 	r->sampler.vocab = r->c.vocab;
 	r->sampler.cutoff = set->cutoff < r->c.max_pos ? (int)set->cutoff : r->c.max_pos;
-	if (data_read(&r->data, &r->sampler, set->data, hash, e) < 0)
-		return -1;
-	if (r->data.n == 0)
-		return err_set(e, "%s: no sample with a supervised token (%zu dropped)", set->data, r->data.dropped);
-	if (r->data.n > UINT32_MAX)
-		return err_set(e, "%s: more than %" PRIu32 " samples", set->data, UINT32_MAX);
 	return 0;
 }
 
@@ -52,12 +45,13 @@ plan(struct run *r)
 	const struct settings *set = r->set;
 	long steps;
 
-	r->micro = set->loss_norm == LOSS_SAMPLE ? 1 : (size_t)set->batch;	/* a scale of its own for each sample */
+	r->micro = (size_t)set->batch;
 	r->window = (size_t)set->batch * (size_t)set->accum;
-	r->steps_per_epoch = (long)((r->data.n + r->window - 1) / r->window);
+	r->steps_per_epoch = (long)((r->data.packs.n + r->window - 1) / r->window);
+	r->eval_every = set->eval_every ? (long)set->eval_every : r->steps_per_epoch;
 	steps = set->max_steps ? (long)set->max_steps : (long)ceil((double)r->steps_per_epoch * set->epochs);
-	r->schedule = (struct schedule){ .kind = (enum schedule_kind)set->schedule, .lr = set->lr, .steps = steps,
-					 .warmup = schedule_warmup(steps, set->warmup_ratio) };
+	r->schedule = (struct schedule){ .kind = (enum schedule_kind)set->schedule, .lr = set->lr, .steps = steps };
+	r->schedule.warmup = set->warmup_steps ? (long)set->warmup_steps : schedule_warmup(steps, set->warmup_ratio);
 }
 
 static void
@@ -71,7 +65,7 @@ put_hash(json_t *j, const char *name, uint64_t hash)
 
 /* Names are the options', so that a refusal says what to change. */
 static int
-make_identity(struct run *r, uint64_t data, struct err *e)
+make_identity(struct run *r, struct err *e)
 {
 	static const char *const schedules[] = { "cosine", "linear", "constant" }, *const norms[] = { "token", "sample" };
 	const struct settings *s = r->set;
@@ -82,12 +76,13 @@ make_identity(struct run *r, uint64_t data, struct err *e)
 	if (rc == 0)
 		rc = file_hash(r->config_path, &config, e);
 	free(tokenizer);
-	r->identity = json_pack("{sI sf sf sf sf sf sf sf sf sI sI sI sI sI ss ss ss}", "steps", (json_int_t)r->schedule.steps, "epochs", s->epochs, "lr", s->lr,
-				"warmup-ratio", s->warmup_ratio, "weight-decay", s->decay, "beta1", s->beta1, "beta2", s->beta2, "eps", s->eps, "clip", s->clip,
+	r->identity = json_pack("{sI sf sf sf sI sf sf sf sf sf sf sI sI sI sI sI sb ss ss ss}", "steps", (json_int_t)r->schedule.steps, "epochs", s->epochs,
+				"lr", s->lr, "warmup-ratio", s->warmup_ratio, "warmup-steps", (json_int_t)s->warmup_steps, "weight-decay", s->decay,
+				"beta1", s->beta1, "beta2", s->beta2, "eps", s->eps, "clip", s->clip, "eval-ratio", s->eval_ratio,
 				"batch", (json_int_t)s->batch, "accum", (json_int_t)s->accum, "cutoff", (json_int_t)s->cutoff, "seed", (json_int_t)s->seed,
-				"threads", (json_int_t)mach_threads(r->mach), "schedule", schedules[s->schedule], "loss-norm", norms[s->loss_norm],
-				"template", r->sampler.template_known ? template_name(r->sampler.template) : "none");
-	put_hash(r->identity, "data", data);
+				"threads", (json_int_t)mach_threads(r->mach), "pack", s->pack, "schedule", schedules[s->schedule],
+				"loss-norm", norms[s->loss_norm], "template", r->sampler.template_known ? template_name(r->sampler.template) : "none");
+	put_hash(r->identity, "data", r->data.hash);
 	put_hash(r->identity, "tokenizer", tok);
 	put_hash(r->identity, "config", config);
 	return rc;
@@ -122,15 +117,13 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 
 /* Where does the run begin? Restores weights and moments when it was begun before. 0; 1 when it was finished; -1. */
 static int
-find_start(struct run *r, long *log_bytes, struct err *e)
+find_start(struct run *r, struct err *e)
 {
 	const char *out = r->set->out;
 	long latest = checkpoint_latest(out);
 	bool finished = checkpoint_finished(out);
-	struct state s = { 0 };
 	int rc;
 
-	*log_bytes = 0;
 	r->saved = -1;
 	if (!r->set->resume)
 		return latest < 0 ? 0 : err_set(e, "%s: holds the training state of a run at step %ld: go on with --resume, or remove it", out, latest);
@@ -138,13 +131,13 @@ find_start(struct run *r, long *log_bytes, struct err *e)
 		warn("%s: no training state, starting anew", out);
 		return 0;
 	}
-	rc = checkpoint_state(out, finished ? -1 : latest, &s, e);
+	rc = checkpoint_state(out, finished ? -1 : latest, &r->state, e);
 	if (rc == 0)
-		rc = same_run(r, s.run, out, e);
-	json_decref(s.run);
+		rc = same_run(r, r->state.run, out, e);
+	json_decref(r->state.run);
+	r->state.run = NULL;
 	if (rc < 0 || finished)
 		return rc < 0 ? -1 : 1;
-	*log_bytes = s.log_bytes;
 	r->saved = latest;
 	return checkpoint_restore(out, latest, r->model, &r->optim, e);
 }
@@ -153,44 +146,48 @@ const uint32_t *
 run_order(struct run *r, long epoch)
 {
 	if (r->ordered != epoch)
-		order_fill(r->order, r->data.n, (uint64_t)r->set->seed, (uint64_t)epoch);
+		order_fill(r->order, r->data.packs.n, (uint64_t)r->set->seed, (uint64_t)epoch);
 	r->ordered = epoch;
 	return r->order;
 }
 
-/* Tokens of the largest micro-batch of the run. Windows are whole micro-batches but for the epoch's end, so these start at multiples. */
-static size_t
-largest(struct run *r)
+/* What a micro-batch holds at most. */
+struct most {
+	size_t tokens, samples;
+};
+
+static void
+measure(const struct run *r, const struct portion *of, const uint32_t *order, struct most *most)
 {
-	long epochs = (r->schedule.steps + r->steps_per_epoch - 1) / r->steps_per_epoch;
-	size_t most = 0;
+	for (size_t i = 0, to; i < of->packs.n; i = to) {
+		struct amount a;
 
-	for (long e = 0; e < epochs; e++) {
-		const uint32_t *order = run_order(r, e);
-
-		for (size_t i = 0, sum = 0; i < r->data.n; i++) {
-			sum = (i % r->micro ? sum : 0) + (size_t)r->data.v[order[i]].n;
-			if (sum > most)
-				most = sum;
-		}
+		to = i + r->micro < of->packs.n ? i + r->micro : of->packs.n;
+		a = run_amount(r, of, order, i, to);
+		most->tokens = a.tokens > most->tokens ? a.tokens : most->tokens;
+		most->samples = a.samples > most->samples ? a.samples : most->samples;
 	}
-	return most;
 }
 
 static int
 allocate(struct run *r, struct err *e)
 {
-	size_t most;
+	long epochs = (r->schedule.steps + r->steps_per_epoch - 1) / r->steps_per_epoch;
+	struct most most = { 0 };
 
-	r->order = xmalloc(r->data.n * sizeof *r->order);
-	most = largest(r);
-	if (most > INT32_MAX / 4)
-		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most);
-	r->acts = acts_new(r->model, (int)most);
-	r->pos = xmalloc(most * sizeof *r->pos);
-	r->ids = xmalloc(most * sizeof *r->ids);
-	r->target = xmalloc(most * sizeof *r->target);
-	r->cu = xmalloc((r->micro + 1) * sizeof *r->cu);
+	r->order = xcalloc(r->data.packs.n, sizeof *r->order);
+	for (long k = 0; k < epochs; k++)	/* windows are whole micro-batches but for the epoch's end, so these start at multiples */
+		measure(r, &r->data, run_order(r, k), &most);
+	measure(r, &r->eval, NULL, &most);
+	if (most.tokens > INT32_MAX / 4)
+		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
+	r->acts = acts_new(r->model, (int)most.tokens);
+	r->pos = xcalloc(most.tokens, sizeof *r->pos);
+	r->ids = xcalloc(most.tokens, sizeof *r->ids);
+	r->target = xcalloc(most.tokens, sizeof *r->target);
+	r->weight = xcalloc(most.tokens, sizeof *r->weight);
+	r->loss = xcalloc(most.tokens, sizeof *r->loss);
+	r->cu = xcalloc(most.samples + 1, sizeof *r->cu);
 	return 0;
 }
 
@@ -214,38 +211,60 @@ make_model(struct run *r, struct err *e)
 	return 0;
 }
 
+/* "12 dropped, 3 cut at 2048 tokens (1 without the header of a reply, 2 without an end)" */
+static void
+say_samples(const struct run *r, const struct samples *s, const char *what)
+{
+	char broken[64] = "", lost[128] = "";
+
+	if (s->broken)
+		snprintf(broken, sizeof broken, ", %zu left out", s->broken);
+	if (s->cut_header || s->cut_end)
+		snprintf(lost, sizeof lost, " (%zu without the header of a reply, %zu without an end)", s->cut_header, s->cut_end);
+	warn("%zu %s, %zu tokens, %zu supervised; %zu dropped%s, %zu cut at %d tokens%s", s->n, what, s->tokens, s->supervised, s->dropped, broken, s->cut,
+	     r->sampler.cutoff, lost);
+}
+
 static void
 announce(const struct run *r)
 {
-	const struct samples *d = &r->data;
-
-	warn("%zu samples, %zu tokens, %zu supervised; %zu dropped, %zu cut at %d tokens", d->n, d->tokens, d->supervised, d->dropped, d->cut, r->sampler.cutoff);
+	say_samples(r, &r->samples, "samples");
+	if (r->set->eval_data.n > 0)
+		say_samples(r, &r->eval_samples, "samples to evaluate with");
+	if (r->set->eval_ratio > 0)
+		warn("%zu samples of them are set aside to evaluate with", r->samples.n - r->data.packs.at[r->data.packs.n]);
+	if (r->set->pack)
+		warn("%zu packs, filled to %.1f%%", r->data.packs.n, 100.0 * (double)run_amount(r, &r->data, NULL, 0, r->data.packs.n).tokens /
+		     (double)r->data.packs.n / r->sampler.cutoff);
 	if (r->trained)
 		warn("%zu of the parameters are trained, the others stay as they are", r->grad.n);
-	warn("%zu parameters; %ld steps of %lld x %lld samples, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
-	     r->set->accum, r->schedule.warmup, ((r->model->w.n + 3 * r->grad.n) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
+	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
+	     r->set->accum, r->set->pack ? "packs" : "samples", r->schedule.warmup,
+	     ((r->model->w.n + 3 * r->grad.n) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
 }
 
 int
 run_setup(struct run *r, const struct settings *set, struct err *e)
 {
-	uint64_t hash;
-	long log_bytes;
 	int rc;
 
 	*r = (struct run){ .set = set, .ordered = -1, .log.fd = -1 };
 	r->mach = mach_new((int)set->threads);
-	if (read_config(r, e) < 0 || read_data(r, &hash, e) < 0)
+	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0)
 		return -1;
 	plan(r);
-	if (make_identity(r, hash, e) < 0 || make_model(r, e) < 0 || allocate(r, e) < 0 || dir_make(set->out, e) < 0)
+	if (make_identity(r, e) < 0 || make_model(r, e) < 0 || allocate(r, e) < 0 || dir_make(set->out, e) < 0)
 		return -1;
-	rc = find_start(r, &log_bytes, e);
+	rc = find_start(r, e);
 	if (rc != 0)
 		return rc;
 	announce(r);
 	checkpoint_reopen(set->out);
-	return log_open(&r->log, set->out, log_bytes, r->schedule.steps, e);
+	if (r->state.best && checkpoint_best(set->out, r->state.best, e) < 0)	/* killed between the two? */
+		return -1;
+	rc = log_open(&r->log, set->out, r->state.log_bytes, r->schedule.steps, e);
+	r->log.peak = set->peak * 1e12;
+	return rc;
 }
 
 void
@@ -258,6 +277,8 @@ run_free(struct run *r)
 	free(r->ids);
 	free(r->target);
 	free(r->cu);
+	free(r->weight);
+	free(r->loss);
 	if (r->acts)
 		acts_free(r->acts);
 	if (r->model) {
@@ -266,7 +287,10 @@ run_free(struct run *r)
 		model_free(r->model);
 	}
 	free(r->trained);
-	samples_free(&r->data);
+	packs_free(&r->data.packs);
+	packs_free(&r->eval.packs);
+	samples_free(&r->samples);
+	samples_free(&r->eval_samples);
 	sampler_free(&r->sampler);
 	if (r->tok)
 		tok_free(r->tok);

@@ -2,161 +2,197 @@
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "buf.h"
 #include "run.h"
 
-static volatile sig_atomic_t stopped;
+volatile sig_atomic_t run_stopped;
 
 static void
 on_signal(int sig)
 {
-	stopped = sig;
+	run_stopped = sig;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 }
 
 /* The first SIGINT or SIGTERM asks for an end, a second one is obeyed at once. A file-size limit is a full disk: write() says so. */
 static void
 watch_signals(void)
 {
-	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART | (int)SA_RESETHAND };
+	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 
 	sigaction(SIGINT, &a, NULL);
 	sigaction(SIGTERM, &a, NULL);
 	signal(SIGXFSZ, SIG_IGN);
 }
 
-/* The samples order[from..to) as one micro-batch. */
-static struct batch
-gather(struct run *r, const uint32_t *order, size_t from, size_t to)
-{
-	struct batch b = { .ids = r->ids, .target = r->target, .pos = r->pos, .cu = r->cu };
-
-	for (size_t i = from; i < to; i++) {
-		const struct sample *s = &r->data.v[order[i]];
-
-		memcpy(r->ids + b.T, r->data.ids + s->at, (size_t)s->n * sizeof *r->ids);
-		memcpy(r->target + b.T, r->data.target + s->at, (size_t)s->n * sizeof *r->target);
-		for (int t = 0; t < s->n; t++)
-			r->pos[b.T + t] = t;
-		r->cu[b.nseq++] = b.T;
-		b.T += s->n;
-	}
-	r->cu[b.nseq] = b.T;
-	return b;
-}
-
-/* "loss is nan at step 3 (lines 4, 17, 2 of data.jsonl)": the samples that a person has to look at. */
-static int
-not_finite(const struct run *r, const char *what, double x, long step, const uint32_t *order, size_t from, size_t to, struct err *e)
-{
-	struct buf b = BUF_INIT(300);
-
-	for (size_t i = from; i < to; i++)
-		if (buf_addf(&b, "%s%zu", i > from ? ", " : "", r->data.v[order[i]].line) < 0)
-			break;
-	err_set(e, "step %ld: %s is %f; lines %s of %s; nothing was saved", step, what, x, b.p, r->set->data);
-	buf_free(&b);
-	return -1;
-}
-
 /* The place of step k (from 0) in the data. */
 struct place {
 	long epoch;
-	size_t from, to;	/* in the epoch's order */
+	size_t from, to;	/* packs of the epoch's order */
 };
 
 static struct place
 place_of(const struct run *r, long k)
 {
 	struct place p = { .epoch = k / r->steps_per_epoch, .from = (size_t)(k % r->steps_per_epoch) * r->window };
+	size_t n = r->data.packs.n;
 
-	p.to = p.from + r->window < r->data.n ? p.from + r->window : r->data.n;
+	p.to = p.from + r->window < n ? p.from + r->window : n;
 	return p;
+}
+
+/* The sample whose loss a token was the highest of a step. */
+struct highest {
+	double loss;
+	uint32_t sample;
+};
+
+static void
+find_highest(const struct run *r, const struct batch *b, const uint32_t *order, size_t from, struct highest *h)
+{
+	size_t k = r->data.packs.at[order[from]], end = r->data.packs.at[order[from] + 1];
+
+	for (int s = 0; s < b->nseq; s++, k++) {
+		double sum = 0;
+
+		if (k == end) {
+			k = r->data.packs.at[order[++from]];
+			end = r->data.packs.at[order[from] + 1];
+		}
+		for (int t = b->cu[s]; t < b->cu[s + 1]; t++)
+			sum += b->target[t] >= 0 ? b->loss[t] : 0;
+		sum /= r->data.from->v[r->data.packs.sample[k]].supervised;
+		if (sum > h->loss)
+			*h = (struct highest){ sum, r->data.packs.sample[k] };
+	}
 }
 
 /* Gradients of one step into r->grad; what it was like into *en. 0; 1 when a signal came; -1. */
 static int
-gradients(struct run *r, long k, struct entry *en, struct err *e)
+gradients(struct run *r, const struct place *p, struct entry *en, struct highest *h, struct err *e)
 {
-	struct place p = place_of(r, k);
-	const uint32_t *order = run_order(r, p.epoch);
+	const uint32_t *order = run_order(r, p->epoch);
+	struct amount a = run_amount(r, &r->data, order, p->from, p->to);
+	double scale = 1 / run_divisor(r, &a);
 	size_t to;
 
-	for (size_t i = p.from; i < p.to; i++) {
-		en->tokens += r->data.v[order[i]].n;
-		en->supervised += r->data.v[order[i]].supervised;
-	}
 	memset(r->grad.all, 0, r->grad.n * sizeof(float));
-	for (size_t from = p.from; from < p.to; from = to) {
+	for (size_t from = p->from; from < p->to; from = to) {
 		struct batch b;
-		double scale, loss;
+		double loss;
 
-		if (stopped)
+		if (run_stopped)
 			return 1;
-		to = from + r->micro < p.to ? from + r->micro : p.to;
-		b = gather(r, order, from, to);
-		scale = r->set->loss_norm == LOSS_SAMPLE ? 1.0 / r->data.v[order[from]].supervised / (double)(p.to - p.from) : 1.0 / (double)en->supervised;
+		to = from + r->micro < p->to ? from + r->micro : p->to;
+		b = run_gather(r, &r->data, order, from, to);
 		loss = model_train(r->model, r->acts, &b, &r->grad, (float)scale);
 		if (!isfinite(loss))
-			return not_finite(r, "the loss", loss, k + 1, order, from, to, e);
+			return run_not_finite(r, "the loss", loss, en->step, &r->data, order, from, to, e);
+		find_highest(r, &b, order, from, h);
 		en->loss += loss * scale;
 	}
 	en->grad_norm = optim_norm(r->model, &r->grad);
 	if (!isfinite(en->grad_norm))
-		return not_finite(r, "the gradients' norm", en->grad_norm, k + 1, order, p.from, p.to, e);
-	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.n;
+		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p->from, p->to, e);
+	en->tokens = (long)a.tokens;
+	en->supervised = (long)a.supervised;
+	en->flops = a.flops;
+	en->epoch = (double)p->epoch + (double)p->to / (double)r->data.packs.n;
 	return 0;
+}
+
+static void
+watch_loss(struct run *r, struct entry *en, const struct highest *h)
+{
+	char where[300];
+	double median;
+
+	en->spike = spike_next(&r->state.recent, en->loss, &median);
+	if (en->spike)
+		log_note(&r->log, "step %ld: the loss is %.4f, the median before it was %.4f; gradients of norm %.3g; highest of all: %s with %.4f", en->step,
+			 en->loss, median, en->grad_norm, run_where(r, r->data.from, h->sample, where, sizeof where), h->loss);
 }
 
 static int
 one_step(struct run *r, struct err *e)
 {
 	long k = r->optim.step;
+	struct place p = place_of(r, k);
 	struct entry en = { .step = k + 1, .lr = schedule_lr(&r->schedule, k) };
+	struct highest h = { .loss = -1 };
 	double start = log_now();
-	int rc = gradients(r, k, &en, e);
+	int rc = gradients(r, &p, &en, &h, e);
 
 	if (rc != 0)
 		return rc;
 	optim_step(&r->optim, r->model, &r->grad, en.grad_norm, en.lr);
 	en.seconds = fmax(log_now() - start, 1e-6);
+	watch_loss(r, &en, &h);
 	return log_step(&r->log, &en, e) < 0 ? -STATUS_IO : 0;
 }
 
-static struct state
-state_of(const struct run *r)
+static const struct state *
+state_of(struct run *r)
 {
 	struct place p = place_of(r, r->optim.step);
 
-	return (struct state){ .step = r->optim.step, .epoch = p.epoch, .cursor = (long)p.from, .log_bytes = r->log.bytes, .run = r->identity };
+	r->state.step = r->optim.step;
+	r->state.epoch = p.epoch;
+	r->state.cursor = (long)p.from;
+	r->state.log_bytes = r->log.bytes;
+	r->state.run = r->identity;
+	return &r->state;
+}
+
+static void
+prune(const struct run *r, long keep)
+{
+	checkpoint_prune(r->set->out, keep, r->state.best);
 }
 
 static int
 save(struct run *r, struct err *e)
 {
-	struct state s = state_of(r);
+	const struct state *s = state_of(r);
 
-	if (s.step == r->saved)
+	if (s->step == r->saved)
 		return 0;
-	if (log_sync(&r->log, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->optim, &s, e) < 0)
+	if (log_sync(&r->log, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->optim, s, e) < 0)
 		return -STATUS_IO;
-	r->saved = s.step;
-	checkpoint_prune(r->set->out, r->set->keep ? (long)r->set->keep : LONG_MAX);
+	r->saved = s->step;
+	if (s->best == s->step && checkpoint_best(r->set->out, s->best, e) < 0)
+		return -STATUS_IO;
+	prune(r, r->set->keep ? (long)r->set->keep : LONG_MAX);
 	return 0;
 }
 
 static int
 finish(struct run *r, struct err *e)
 {
-	struct state s = state_of(r);
-
 	if (r->set->save_every && save(r, e) < 0)
 		return -STATUS_IO;
-	if (checkpoint_finish(r->set->out, &r->source, r->model, &s, e) < 0)
+	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
 		return -STATUS_IO;
 	if (!r->set->save_every)
-		checkpoint_prune(r->set->out, 0);
+		prune(r, 0);
+	return 0;
+}
+
+/* What is due before the next step: an evaluation, a checkpoint. 0; 1 when a signal came; -1; -STATUS_IO. */
+static int
+between(struct run *r, struct err *e)
+{
+	long every = (long)r->set->save_every, step = r->optim.step;
+	bool better = false;
+	int rc;
+
+	if (run_eval_due(r) && (rc = run_evaluate(r, &better, e)) != 0)
+		return rc;
+	if (better || (every && step > 0 && step % every == 0 && step < r->schedule.steps))
+		return save(r, e);
 	return 0;
 }
 
@@ -164,19 +200,18 @@ finish(struct run *r, struct err *e)
 static int
 steps(struct run *r, struct err *e)
 {
-	long every = (long)r->set->save_every;
 	int rc;
 
-	while (r->optim.step < r->schedule.steps) {
+	while ((rc = between(r, e)) == 0) {
+		if (r->optim.step >= r->schedule.steps)
+			return finish(r, e);
 		rc = one_step(r, e);
-		if (rc > 0)
-			return r->optim.step > 0 && save(r, e) < 0 ? -STATUS_IO : 1;
-		if (rc < 0)
-			return rc;
-		if (every && r->optim.step % every == 0 && r->optim.step < r->schedule.steps && save(r, e) < 0)
-			return -STATUS_IO;
+		if (rc != 0)
+			break;
 	}
-	return finish(r, e);
+	if (rc > 0)
+		return r->optim.step > 0 && save(r, e) < 0 ? -STATUS_IO : 1;
+	return rc;
 }
 
 int
@@ -202,7 +237,7 @@ train(const struct settings *set, int *sig)
 		else if (rc > 0)
 			warn("stopped; %s", r.saved > 0 ? "go on with --resume" : "nothing was done yet");
 		status = rc < 0 ? -rc : STATUS_OK;
-		*sig = rc > 0 ? stopped : 0;
+		*sig = rc > 0 ? run_stopped : 0;
 	}
 	run_free(&r);
 	return status;

@@ -1,7 +1,8 @@
 /* train.h - a training run: full-parameter supervised fine-tuning of a checkpoint, or training of a new model
  *
- * A step takes the next batch * accum samples of the epoch's order (the last step of an epoch what is left), runs them in micro-batches of
- * `batch` samples, and updates the weights once. Samples of a micro-batch lie behind one another without padding; each attends to itself only. */
+ * A step takes the next batch * accum packs (pack.h; without --pack a pack is one sample) of the epoch's order, the last step of an epoch what is
+ * left, runs them in micro-batches of `batch` packs, and updates the weights once. Samples of a micro-batch lie behind one another without padding; each
+ * attends to itself only. */
 #ifndef SA_TRAIN_H
 #define SA_TRAIN_H
 
@@ -19,11 +20,13 @@ enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are 
 
 /* The command line. */
 struct settings {
-	const char *model, *tokenizer, *init, *data, *out, *template_name;	/* NULL: not given */
-	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip;
-	long long batch, accum, cutoff, seed, max_steps, save_every, keep, threads;
+	const char *model, *tokenizer, *init, *out, *template_name;	/* NULL: not given */
+	const char *dataset_info, *tensorboard;
+	struct opt_list data, eval_data;
+	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip, eval_ratio, peak;
+	long long batch, accum, cutoff, seed, max_steps, warmup_steps, max_samples, save_every, keep, eval_every, threads;
 	int schedule, loss_norm, store;
-	bool resume;
+	bool resume, pack;
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 };
 

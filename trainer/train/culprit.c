@@ -1,0 +1,42 @@
+/* culprit.c - which sample made a number that is not finite, and in which tensor it was first */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "run.h"
+
+/* Run one sample forward and backward, alone. True when something of it is not finite: *tensor says what was first. */
+static bool
+spoils(struct run *r, const struct samples *from, uint32_t sample, char tensor[MODEL_BAD])
+{
+	struct batch b = run_gather_one(r, from, sample);
+	double loss;
+
+	memset(r->grad.all, 0, r->grad.n * sizeof(float));
+	loss = model_train(r->model, r->acts, &b, &r->grad, 1 / (float)from->v[sample].supervised);
+	return model_first_bad(r->model, r->acts, b.T, &r->grad, tensor) || !isfinite(loss);
+}
+
+static const char *
+word(double x)
+{
+	return isnan(x) ? "nan" : x > 0 ? "inf" : "-inf";
+}
+
+int
+run_not_finite(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
+{
+	char tensor[MODEL_BAD], where[300], last[300];
+	size_t k = of->packs.at[order ? order[from] : from], end = of->packs.at[(order ? order[to - 1] : to - 1) + 1];
+
+	for (size_t i = from; i < to; i++) {
+		size_t pack = order ? order[i] : i;
+
+		for (size_t at = of->packs.at[pack]; at < of->packs.at[pack + 1]; at++)
+			if (spoils(r, of->from, of->packs.sample[at], tensor))
+				return err_set(e, "step %ld: %s is %s; %s, first in %s; nothing was saved", step, what, word(x),
+					       run_where(r, of->from, of->packs.sample[at], where, sizeof where), tensor);
+	}
+	return err_set(e, "step %ld: %s is %s; no sample alone, but the sum of those from %s to %s; nothing was saved", step, what, word(x),
+		       run_where(r, of->from, of->packs.sample[k], where, sizeof where), run_where(r, of->from, of->packs.sample[end - 1], last, sizeof last));
+}

@@ -1,0 +1,159 @@
+/* dataset.c - reads an entry of dataset_info.json */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "dataset.h"
+
+static const struct shape alpaca = { .kind = SHAPE_ALPACA, .prompt = "instruction", .query = "input", .response = "output" };
+static const struct shape sharegpt = {
+	.kind = SHAPE_SHAREGPT, .messages = "conversations", .role = "from", .content = "value", .user = "human", .assistant = "gpt",
+	.system_word = "system", .observation = "observation", .function = "function_call",
+};
+
+struct name {
+	const char *name;
+	const char **to;	/* NULL: a member that would change the data and is not known */
+};
+
+/* The members of `given` into their places, all of which are NULL before. */
+static int
+take(const json_t *given, const char *what, const struct name *names, struct err *e)
+{
+	const char *key;
+	const json_t *v;
+
+	for (const struct name *n = names; n->name; n++)
+		if (n->to)
+			*n->to = NULL;
+	if (!json_is_object(given))
+		return err_set(e, "\"%s\" is not an object", what);
+	json_object_foreach((json_t *)given, key, v) {
+		const struct name *n = names;
+
+		while (n->name && strcmp(n->name, key) != 0)
+			n++;
+		if (json_is_null(v))
+			continue;
+		if (!n->name || !n->to)
+			return err_set(e, "\"%s\": \"%.60s\" is not known here", what, key);
+		if (!json_is_string(v))
+			return err_set(e, "\"%s\": \"%.60s\" is not a string", what, key);
+		*n->to = json_string_value(v);
+	}
+	return 0;
+}
+
+static int
+columns(struct shape *s, const json_t *given, struct err *e)
+{
+	const char *unused;
+	bool chat = s->kind == SHAPE_SHAREGPT;
+	const struct name names[] = {
+		{ "prompt", chat ? &unused : &s->prompt }, { "query", chat ? &unused : &s->query }, { "response", chat ? &unused : &s->response },
+		{ "history", chat ? &unused : &s->history }, { "messages", chat ? &s->messages : &unused }, { "system", &s->system },
+		{ "tools", NULL }, { "images", NULL }, { "videos", NULL }, { "audios", NULL }, { "chosen", NULL }, { "rejected", NULL }, { "kto_tag", NULL }, { 0 },
+	};
+
+	return given ? take(given, "columns", names, e) : 0;
+}
+
+static int
+tags(struct shape *s, const json_t *given, struct err *e)
+{
+	const struct name names[] = {
+		{ "role_tag", &s->role }, { "content_tag", &s->content }, { "user_tag", &s->user }, { "assistant_tag", &s->assistant },
+		{ "observation_tag", &s->observation }, { "function_tag", &s->function }, { "system_tag", &s->system_word }, { 0 },
+	};
+
+	return given && s->kind == SHAPE_SHAREGPT ? take(given, "tags", names, e) : 0;
+}
+
+/* Members of an entry beside those below that say where else it is, or what else is in it. */
+static int
+check_members(const json_t *entry, struct err *e)
+{
+	static const char *const fine[] = { "file_name", "formatting", "columns", "tags", "num_samples", "split", "file_sha1", NULL };
+	const char *key;
+	const json_t *v;
+
+	json_object_foreach((json_t *)entry, key, v) {
+		const char *const *f = fine;
+
+		while (*f && strcmp(*f, key) != 0)
+			f++;
+		if (!*f && !json_is_null(v) && !json_is_false(v))
+			return err_set(e, "\"%.60s\" is not known here", key);
+	}
+	return 0;
+}
+
+static int
+read_entry(struct dataset *d, const json_t *entry, struct err *e)
+{
+	const json_t *file = json_object_get(entry, "file_name"), *form = json_object_get(entry, "formatting"), *most = json_object_get(entry, "num_samples");
+	const char *formatting = form ? json_string_value(form) : "alpaca";
+
+	if (!json_is_object(entry))
+		return err_set(e, "not an object");
+	if (check_members(entry, e) < 0)
+		return -1;
+	if (!json_is_string(file))
+		return err_set(e, "no \"file_name\"");
+	if (!formatting || (strcmp(formatting, "alpaca") != 0 && strcmp(formatting, "sharegpt") != 0))
+		return err_set(e, "\"formatting\" is neither alpaca nor sharegpt");
+	if (most && !json_is_null(most) && (!json_is_integer(most) || json_integer_value(most) < 1))
+		return err_set(e, "\"num_samples\" is not a whole number above 0");
+	d->shape = formatting[0] == 'a' ? alpaca : sharegpt;
+	d->most = json_is_integer(most) ? (size_t)json_integer_value(most) : 0;
+	if (columns(&d->shape, json_object_get(entry, "columns"), e) < 0)
+		return -1;
+	return tags(&d->shape, json_object_get(entry, "tags"), e);
+}
+
+/* Beside `info`, unless the name is absolute. */
+static char *
+place(const char *info, const char *file)
+{
+	struct buf b = BUF_INIT(65536);
+	const char *slash = strrchr(info, '/');
+
+	if (*file != '/' && slash)
+		buf_add(&b, info, (size_t)(slash + 1 - info));
+	if (buf_adds(&b, file) < 0)
+		die(STATUS_USAGE, "%.100s: the path is too long", file);
+	return buf_take(&b);
+}
+
+int
+dataset_find(struct dataset *d, const char *info, const char *name, struct err *e)
+{
+	json_error_t je;
+	const json_t *entry;
+	struct err why;
+
+	*d = (struct dataset){ .info = json_load_file(info, JSON_REJECT_DUPLICATES, &je) };
+	if (!d->info)
+		return je.line < 0 ? err_set(e, "%s: %s", info, je.text) : err_set(e, "%s:%d: %s", info, je.line, je.text);
+	entry = json_object_get(d->info, name);
+	if (!entry)
+		return err_set(e, "%s: there is no data set \"%s\"", info, name);
+	if (read_entry(d, entry, &why) < 0)
+		return err_set(e, "%s: %.100s: %.300s", info, name, why.msg);
+	d->path = place(info, json_string_value(json_object_get(entry, "file_name")));
+	return 0;
+}
+
+void
+dataset_plain(struct dataset *d, const char *path)
+{
+	*d = (struct dataset){ .path = xstrdup(path), .shape = shape_any };
+}
+
+void
+dataset_free(struct dataset *d)
+{
+	free(d->path);
+	json_decref(d->info);
+}

@@ -1,0 +1,99 @@
+/* micro.c - micro-batches: packs laid behind one another */
+#include <stdio.h>
+#include <string.h>
+
+#include "run.h"
+
+static void
+add_sample(struct run *r, struct batch *b, const struct samples *from, uint32_t number)
+{
+	const struct sample *s = &from->v[number];
+
+	memcpy(r->ids + b->T, from->ids + s->at, (size_t)s->n * sizeof *r->ids);
+	memcpy(r->target + b->T, from->target + s->at, (size_t)s->n * sizeof *r->target);
+	for (int t = 0; t < s->n; t++) {
+		r->pos[b->T + t] = t;
+		r->weight[b->T + t] = 1 / (float)s->supervised;
+	}
+	r->cu[b->nseq++] = b->T;
+	b->T += s->n;
+}
+
+static struct batch
+begin(struct run *r)
+{
+	return (struct batch){ .ids = r->ids, .target = r->target, .pos = r->pos, .cu = r->cu, .loss = r->loss,
+			       .weight = r->set->loss_norm == LOSS_SAMPLE ? r->weight : NULL };
+}
+
+struct batch
+run_gather(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to)
+{
+	struct batch b = begin(r);
+
+	for (size_t i = from; i < to; i++) {
+		size_t pack = order ? order[i] : i;
+
+		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++)
+			add_sample(r, &b, of->from, of->packs.sample[k]);
+	}
+	r->cu[b.nseq] = b.T;
+	return b;
+}
+
+struct batch
+run_gather_one(struct run *r, const struct samples *from, uint32_t sample)
+{
+	struct batch b = begin(r);
+
+	add_sample(r, &b, from, sample);
+	r->cu[b.nseq] = b.T;
+	return b;
+}
+
+/* Floating-point operations of a training step as they are usually counted: 6 a parameter and token, those of an embedding that is only looked up left out,
+ * and 6 * layers * heads * head_dim a token and token that it attends to on average, which is half of its sequence (twice). */
+static double
+sample_flops(const struct run *r, int n)
+{
+	const struct config *c = &r->c;
+	double w = (double)r->model->w.n - (c->tied ? 0 : (double)c->vocab * c->hidden);
+
+	return 6 * w * n + 6.0 * c->layers * c->heads * c->head_dim * n * n;
+}
+
+struct amount
+run_amount(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to)
+{
+	struct amount a = { 0 };
+
+	for (size_t i = from; i < to; i++) {
+		size_t pack = order ? order[i] : i;
+
+		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++) {
+			const struct sample *s = &of->from->v[of->packs.sample[k]];
+
+			a.samples++;
+			a.tokens += (size_t)s->n;
+			a.supervised += (size_t)s->supervised;
+			a.flops += sample_flops(r, s->n);
+		}
+	}
+	return a;
+}
+
+double
+run_divisor(const struct run *r, const struct amount *a)
+{
+	return (double)(r->set->loss_norm == LOSS_SAMPLE ? a->samples : a->supervised);
+}
+
+const char *
+run_where(const struct run *r, const struct samples *from, uint32_t sample, char *text, size_t n)
+{
+	const struct opt_list *files = from == &r->eval_samples ? &r->set->eval_data : &r->set->data;
+	const struct sample *s = &from->v[sample];
+
+	snprintf(text, n, "%s:%zu", files->v[s->file], s->line);
+	return text;
+}
