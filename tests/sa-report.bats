@@ -294,7 +294,7 @@ well_formed() {
 	grep -qE '^oldest   20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$' output
 	run_filter sa-report --cache cache --drop-older 1
 	expect_status 0
-	assert_equal "$(head -n 3 output | tr -s ' ')" "$(printf 'dropped 0\nfreed 0\nentries 200')"
+	assert_equal "$(grep -v ^freed output | head -n 2 | tr -s ' ')" "$(printf 'dropped 0\nentries 200')"	# freed: what the commits left behind
 	drop_all() { run_filter sa-report --cache cache --drop-older 0; [ "$(awk '$1 == "entries" { print $2 }' output)" = 0 ]; }
 	wait_until 20 drop_all	# what was stored in this second stays
 	expect_status 0
