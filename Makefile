@@ -115,7 +115,7 @@ $B/%.o: %.c
 
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof
 check: all $(UNIT) $(FUZZERS) $B/fault $B/torture $B/fail.so $(BENCH)
-	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" )sh tests/run.sh $B $(T)
+	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
 bench-infer: all $B/bench-roof

@@ -6,7 +6,7 @@
 # A program that crashes, runs out of time or breaks its plan counts as one more failure.
 #
 # Calls itself as `run.sh --one FILE` for each file, with the settings in T_* variables.
-LIMIT=900	# seconds a file; the whole of .ci/run has as many
+LIMIT=${LIMIT:-900}	# seconds a file; the whole of .ci/run has as many
 
 # The TAP of one file on standard output. A file whose own name holds NAME is run whole.
 tap_of() {

@@ -129,7 +129,7 @@ FILTERS="sa-intent sa-expand sa-regen sa-ppl sa-judge"	# those that ask a model
 	kill -TERM $pid
 	ended
 	# 64 MB of lines in the window, and the same again of records made of them, requests and what was read ahead
-	case $BUILD in *-san) most=1200 ;; *) most=280 ;; esac
+	case $BUILD in *san) most=1200 ;; *) most=280 ;; esac
 	assert [ "$used" -gt 0 ]
 	assert [ "$used" -lt $most ]
 	assert [ "$(jq .in stats)" -lt 100 ]
@@ -147,7 +147,7 @@ FILTERS="sa-intent sa-expand sa-regen sa-ppl sa-judge"	# those that ask a model
 	exec 8>&-
 	ended
 	assert_equal "$status" 0
-	case $BUILD in *-san) most=600 ;; *) most=64 ;; esac
+	case $BUILD in *san) most=600 ;; *) most=64 ;; esac
 	assert [ "$used" -gt 0 ]
 	assert [ "$used" -lt $most ]
 }

@@ -3,7 +3,7 @@ load lib
 
 setup() {
 	sa_setup
-	case $BUILD in *-san) skip "a sanitizer has an allocator of its own" ;; esac
+	case $BUILD in *san) skip "a sanitizer has an allocator of its own" ;; esac
 }
 
 @test "torture: a selection that runs out of memory, or whose files fail, says so and writes nothing wrong" {
