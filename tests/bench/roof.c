@@ -43,13 +43,16 @@ static volatile float sink;	/* what was computed is used */
 		float out[sizeof(type) / sizeof(float)];			\
 										\
 		(void)p;							\
+		_Pragma("GCC unroll 12")					\
 		for (int i = 0; i < SUMS; i++)					\
 			c[i] = set((float)i);					\
 		for (size_t k = 0; k < n; k++) {				\
+			_Pragma("GCC unroll 12")	/* into registers */	\
 			for (int i = 0; i < SUMS; i++)				\
 				c[i] = fma;					\
 			__asm__ volatile("" ::: "memory");			\
 		}								\
+		_Pragma("GCC unroll 12")					\
 		for (int i = 1; i < SUMS; i++)					\
 			c[0] += c[i];						\
 		memcpy(out, c, sizeof out);					\
