@@ -64,6 +64,8 @@ $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -l:libjansson.a	# no shared libraries: its own memory counts as the command's least
 $B/bench-roof: $B/tests/bench/roof.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$B/bench-ops: $B/tests/bench/ops.o $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/torture: $B/tests/torture/torture.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/fail.so: tests/torture/fail.c tests/torture/torture.h
@@ -88,7 +90,7 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 # out, whose vector built-ins are gcc's.
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
-$B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
+$B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/ops/dtype.o $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
 	$B/trainer/train/data.o $B/trainer/train/record.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
 	$B/trainer/serve/request.o $B/trainer/serve/stop.o
 $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a

@@ -177,10 +177,10 @@ check_gradient(const struct golden *g, const struct weights *grad, const struct 
 	free(want);
 }
 
+/* Frees m, which may be NULL. */
 static inline void
-check_logits(const char *checkpoint, const char *golden, const struct ops *ops)
+check_model(struct model *m, const char *golden)
 {
-	struct model *m = load(checkpoint, ops);
 	struct golden g;
 	int s;
 
@@ -190,6 +190,12 @@ check_logits(const char *checkpoint, const char *golden, const struct ops *ops)
 		golden_close(&g);
 	}
 	model_free(m);
+}
+
+static inline void
+check_logits(const char *checkpoint, const char *golden, const struct ops *ops)
+{
+	check_model(load(checkpoint, ops), golden);
 }
 
 /* The parameters that torch has: none may be missing here. */

@@ -21,6 +21,24 @@ bf16_and_sharded_checkpoints_give_the_same_logits(void)
 	check_logits(GOLDEN "untied-sharded", GOLDEN "untied/expect", &ops_cpu);
 }
 
+/* Served out of the mapped files, in float. */
+static void
+mapped_checkpoints_give_the_logits_of_transformers(void)
+{
+	static const char *const dirs[][2] = {
+		{ GOLDEN "tied", GOLDEN "tied/expect" }, { GOLDEN "untied", GOLDEN "untied/expect" }, { GOLDEN "tied-bf16", GOLDEN "tied/expect" },
+		{ GOLDEN "untied-sharded", GOLDEN "untied/expect" },
+	};
+
+	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+		struct err e;
+		struct model *m = model_open(dirs[i][0], WEIGHTS_F32, &ops_cpu, mach, &e);
+
+		CHECK(m);
+		check_model(m, dirs[i][1]);
+	}
+}
+
 static void
 bundled_checkpoints_give_the_logits_of_transformers(void)
 {
@@ -163,6 +181,7 @@ main(void)
 		return 1;
 	RUN(logits_equal_those_of_transformers);
 	RUN(bf16_and_sharded_checkpoints_give_the_same_logits);
+	RUN(mapped_checkpoints_give_the_logits_of_transformers);
 	RUN(bundled_checkpoints_give_the_logits_of_transformers);
 	RUN(gradients_equal_those_of_torch);
 	RUN(a_saved_model_loads_as_it_was);

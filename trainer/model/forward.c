@@ -59,16 +59,15 @@ forward_work_free(struct forward_work *w)
 
 /* Queries, keys and values of the slice, rotated. */
 static void
-run_qkv(struct model *m, struct forward_work *w, const struct layer *l)
+run_qkv(struct model *m, struct forward_work *w, const struct view_layer *l)
 {
 	const struct config *c = &m->c;
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
-	int T = w->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+	const struct product qkv[] = { { &l->wq, l->bq, w->q }, { &l->wk, l->bk, w->k }, { &l->wv, l->bv, w->v } };
+	int T = w->T, H = c->heads, G = c->kv_heads, D = c->head_dim;
 
-	o->linear(mach, w->q, w->h, l->wq, l->bq, T, C, H * D);
-	o->linear(mach, w->k, w->h, l->wk, l->bk, T, C, G * D);
-	o->linear(mach, w->v, w->h, l->wv, l->bv, T, C, G * D);
+	o->products(mach, qkv, 3, w->h, T);
 	if (l->qnorm) {
 		o->rmsnorm(mach, w->q, NULL, w->q, l->qnorm, c->eps, T * H, D);
 		o->rmsnorm(mach, w->k, NULL, w->k, l->knorm, c->eps, T * G, D);
@@ -80,10 +79,11 @@ run_qkv(struct model *m, struct forward_work *w, const struct layer *l)
 static void
 run_layer(struct model *m, struct forward_work *w, int layer)
 {
-	const struct layer *l = &m->w.layer[layer];
+	const struct view_layer *l = &m->v.layer[layer];
 	const struct config *c = &m->c;
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
+	const struct product gate_up[] = { { &l->wgate, NULL, w->gate }, { &l->wup, NULL, w->up } };
 	int T = w->T, C = c->hidden, F = c->ffn;
 	size_t at = layer * o->kv_floats(c->kv_heads, c->head_dim);
 
@@ -91,13 +91,12 @@ run_layer(struct model *m, struct forward_work *w, int layer)
 	run_qkv(m, w, l);
 	o->kv_put(mach, w->span, w->npieces, at, w->k, w->v, c->kv_heads, c->head_dim);
 	o->attend_cached(mach, w->att, w->q, w->span, w->npieces, at, c->heads, c->kv_heads, c->head_dim);
-	o->linear(mach, w->h, w->att, l->wo, NULL, T, c->heads * c->head_dim, C);
+	o->products(mach, &(struct product){ &l->wo, NULL, w->h }, 1, w->att, T);
 	o->add(mach, w->x, w->h, (size_t)T * C);
 	o->rmsnorm(mach, w->h, NULL, w->x, l->ln2, c->eps, T, C);
-	o->linear(mach, w->gate, w->h, l->wgate, NULL, T, C, F);
-	o->linear(mach, w->up, w->h, l->wup, NULL, T, C, F);
+	o->products(mach, gate_up, 2, w->h, T);
 	o->swiglu(mach, w->gate, w->gate, w->up, T, F);
-	o->linear(mach, w->h, w->gate, l->wdown, NULL, T, F, C);
+	o->products(mach, &(struct product){ &l->wdown, NULL, w->h }, 1, w->gate, T);
 	o->add(mach, w->x, w->h, (size_t)T * C);
 }
 
@@ -115,8 +114,8 @@ run_head(struct model *m, struct forward_work *w, float *const *to, int n)
 {
 	int C = m->c.hidden, V = m->c.vocab, i;
 
-	m->ops->rmsnorm(m->mach, w->h, NULL, w->h, m->w.norm, m->c.eps, n, C);
-	m->ops->linear(m->mach, w->logits, w->h, m->w.head, NULL, n, C, V);
+	m->ops->rmsnorm(m->mach, w->h, NULL, w->h, m->v.norm, m->c.eps, n, C);
+	m->ops->products(m->mach, &(struct product){ &m->v.head, NULL, w->logits }, 1, w->h, n);
 	for (i = 0; i < n; i++)
 		memcpy(to[i], w->logits + (size_t)i * V, V * sizeof(float));
 }
@@ -148,7 +147,7 @@ run_slice(struct model *m, struct forward_work *w)
 {
 	int i;
 
-	m->ops->embed(m->mach, w->x, m->w.embed, w->ids, w->T, m->c.hidden);
+	m->ops->gather(m->mach, w->x, &m->v.embed, w->ids, w->T);
 	for (i = 0; i < m->c.layers; i++)
 		run_layer(m, w, i);
 	run_heads(m, w);

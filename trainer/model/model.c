@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "forward.h"
+#include "layout.h"
 
 /* ---- layout ---- */
-
-enum slot { LN1, WQ, BQ, QNORM, WK, BK, KNORM, WV, BV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER };
 
 static const char *const layer_names[PER_LAYER] = {
 	[LN1] = "input_layernorm.weight", [WQ] = "self_attn.q_proj.weight", [BQ] = "self_attn.q_proj.bias", [QNORM] = "self_attn.q_norm.weight",
@@ -122,6 +121,21 @@ model_tensor(const struct config *c, int i, struct tensor_at *t)
 	return 0;
 }
 
+enum slot
+model_slot(const struct config *c, int i, int *layer)
+{
+	enum slot slots[PER_LAYER];
+	int per_layer = layer_slots(c, slots), in_layers = c->layers * per_layer;
+
+	*layer = -1;
+	if (i == 0)
+		return EMBED;
+	if (i > in_layers)
+		return i == in_layers + 1 ? NORM : HEAD;
+	*layer = (i - 1) / per_layer;
+	return slots[(i - 1) % per_layer];
+}
+
 /* Where w keeps its pointer to tensor i. */
 static float **
 tensor_pointer(struct weights *w, const struct config *c, int i)
@@ -132,14 +146,12 @@ tensor_pointer(struct weights *w, const struct config *c, int i)
 		[BV] = AT(bv), [WO] = AT(wo), [LN2] = AT(ln2), [WGATE] = AT(wgate), [WUP] = AT(wup), [WDOWN] = AT(wdown),
 #undef AT
 	};
-	enum slot slots[PER_LAYER];
-	int per_layer = layer_slots(c, slots), in_layers = c->layers * per_layer;
+	int layer;
+	enum slot s = model_slot(c, i, &layer);
 
-	if (i == 0)
-		return &w->embed;
-	if (i > in_layers)
-		return i == in_layers + 1 ? &w->norm : &w->head;
-	return (float **)((char *)&w->layer[(i - 1) / per_layer] + field[slots[(i - 1) % per_layer]]);
+	if (layer < 0)
+		return s == EMBED ? &w->embed : s == NORM ? &w->norm : &w->head;
+	return (float **)((char *)&w->layer[layer] + field[s]);
 }
 
 float *
@@ -206,8 +218,8 @@ ends_with(const char *s, const char *end)
 
 /* Every tensor is there, of its shape, and there is none that the model would silently leave out: only what old checkpoints are known
  * to carry on top (a copy of tied weights, the rotary table) is ignored. */
-static int
-check_tensors(const struct config *c, const char *dir, const struct tensors *ts, struct err *e)
+int
+model_check(const struct config *c, const char *dir, const struct tensors *ts, struct err *e)
 {
 	struct tensor_at want;
 	size_t known = 0, i;
@@ -252,6 +264,7 @@ model_alloc(const struct config *c, const struct ops *ops, struct mach *mach)
 	m->ops = ops;
 	m->mach = mach;
 	weights_like(&m->w, c);
+	view_floats(m);
 	m->inv_freq = xcalloc(c->head_dim / 2, sizeof *m->inv_freq);
 	config_inv_freq(c, m->inv_freq);
 	return m;
@@ -269,7 +282,7 @@ model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err
 	if (config_read(&c, dir, e) < 0)
 		return NULL;
 	ts = tensors_open(dir, e);
-	if (!ts || check_tensors(&c, dir, ts, e) < 0)
+	if (!ts || model_check(&c, dir, ts, e) < 0)
 		goto out;
 	m = model_alloc(&c, ops, mach);
 	for (i = 0; model_tensor(&c, i, &at) == 0; i++) {
@@ -289,6 +302,7 @@ model_free(struct model *m)
 	if (!m)
 		return;
 	weights_free(&m->w);
+	view_free(m);
 	free(m->inv_freq);
 	forward_work_free(m->work);
 	free(m);

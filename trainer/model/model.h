@@ -1,7 +1,9 @@
 /* model.h - a checkpoint of one of the families (families.h) in memory, its forward pass for serving and its forward + backward for training
  *
- * Weights are float in one allocation (converted at load), in the order of model_tensor(). Training keeps gradients in a second allocation of
- * the same order, which may leave tensors out (frozen ones). Tensor names are HF's; a tensor that is not there is NULL. */
+ * For training, weights are float in one allocation (converted at load), in the order of model_tensor(). It keeps gradients in a second
+ * allocation of the same order, which may leave tensors out (frozen ones). Tensor names are HF's; a tensor that is not there is NULL.
+ * For serving, matrices stay in the mapped files as they are stored (matrix.h): loading takes no time and no memory, and processes that serve the
+ * same files share them. The files must not shrink meanwhile. The serving pass reads weights through a view, which a model for training has too. */
 #ifndef SA_MODEL_H
 #define SA_MODEL_H
 
@@ -28,9 +30,28 @@ struct weights {
 	struct layer *layer;
 };
 
+/* The weights as the serving pass reads them; shapes as above. */
+struct view_layer {
+	struct matrix wq, wk, wv, wo, wgate, wup, wdown;
+	const float *ln1, *ln2, *bq, *bk, *bv, *qnorm, *knorm;
+};
+
+struct view {
+	struct matrix embed, head;
+	const float *norm;
+	struct view_layer *layer;
+	float *vectors;		/* norms and biases of a mapped checkpoint, as floats */
+};
+
+/* How a served checkpoint's matrices are multiplied: as they are stored (bf16 by bf16 products where the machine has them, else in float);
+ * in float, whatever they are. */
+enum weights_as { WEIGHTS_AUTO, WEIGHTS_F32 };
+
 struct model {
 	struct config c;
-	struct weights w;
+	struct weights w;	/* empty when the model is only for serving */
+	struct view v;
+	struct tensors *file;	/* the mapping that v points into, or NULL */
 	float *inv_freq;	/* [D/2] */
 	const struct ops *ops;
 	struct mach *mach;	/* the caller's; must outlive the model */
@@ -39,6 +60,8 @@ struct model {
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
 struct model *model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err *e);
+/* The same for model_forward() alone: the files are mapped. */
+struct model *model_open(const char *dir, enum weights_as as, const struct ops *ops, struct mach *mach, struct err *e);
 /* A new model: normal(0, init_range) from `seed` (norms 1, biases 0), the same on every machine. */
 struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);
 void model_free(struct model *m);

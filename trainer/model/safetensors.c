@@ -32,18 +32,7 @@ struct tensors {
 	size_t n, cap;
 };
 
-static const struct {
-	const char *name;
-	size_t size;
-} dtypes[] = {
-	[DT_F32] = { "F32", 4 }, [DT_F16] = { "F16", 2 }, [DT_BF16] = { "BF16", 2 },
-};
-
-size_t
-dtype_size(enum dtype d)
-{
-	return dtypes[d].size;
-}
+static const char *const dtypes[] = { [DT_F32] = "F32", [DT_F16] = "F16", [DT_BF16] = "BF16" };
 
 static uint64_t
 le64(const uint8_t *p)
@@ -101,7 +90,7 @@ read_dtype(const struct header *h, const char *name, const json_t *o, enum dtype
 	size_t i;
 
 	for (i = 0; s && i < sizeof dtypes / sizeof *dtypes; i++)
-		if (strcmp(s, dtypes[i].name) == 0) {
+		if (strcmp(s, dtypes[i]) == 0) {
 			*out = i;
 			return 0;
 		}

@@ -9,9 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dtype.h"
 #include "err.h"
-
-enum dtype { DT_F32, DT_F16, DT_BF16 };
 
 struct tensor {
 	char *name;
@@ -30,11 +29,6 @@ void tensors_close(struct tensors *t);
 const struct tensor *tensors_find(const struct tensors *t, const char *name);	/* NULL when absent */
 size_t tensors_count(const struct tensors *t);
 const struct tensor *tensors_at(const struct tensors *t, size_t i);
-
-/* Convert n elements to float (exact) / from float (round to nearest even). */
-void to_float(float *out, const void *in, enum dtype d, size_t n);
-void from_float(void *out, const float *in, enum dtype d, size_t n);
-size_t dtype_size(enum dtype d);
 
 /* Write one file of float tensors stored as `d`: temporary name, fsync, rename. 0, or -1 with a message. */
 struct tensor_out {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "cpu/isa.h"
 #include "err.h"
 #include "mach.h"
 
@@ -120,6 +121,7 @@ mach_new(int threads)
 	struct mach *m = xcalloc(1, sizeof *m);
 	int i;
 
+	isa_now();	/* a wrong SA_CPU ends the program here and not later */
 	if (threads <= 0)
 		threads = usable_cpus();
 	if (threads > MAX_THREADS)

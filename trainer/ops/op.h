@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "matrix.h"
+
 struct mach;	/* threads and scratch of one machine */
 
 #define KV_PAGE 32	/* tokens; a multiple of every tile's width (gemm.h) */
@@ -45,6 +47,12 @@ struct ops {
 	/* dx[T,K] = dout[T,N] * w (added when accum_dx; skipped when dx is NULL); dw_acc[N,K] += dout^T * x, unless NULL;
 	 * dbias_acc[N] += column sums, unless NULL */
 	void (*linear_back)(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
+
+	/* Serving: out[T,K] = rows ids[t] of the table */
+	void (*gather)(struct mach *m, float *out, const struct matrix *table, const int *ids, int T);
+	/* Serving: n products of the same x[T,K] (matrix.h). Where the machine multiplies the matrix's dtype, x is rounded to it (unless wide) and the
+	 * sums are float; else the weights are widened. What a sum's order is depends on K and the machine alone. */
+	void (*products)(struct mach *m, const struct product *p, int n, const float *x, int T);
 
 	/* in place on x[T,heads,D]: rotate by the angle pos[t] * inv_freq[i], i < D/2. sign = 1 forward, -1 backward */
 	void (*rope)(struct mach *m, float *x, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);
@@ -82,7 +90,7 @@ struct ops {
 
 extern const struct ops ops_plain, ops_cpu;
 
-/* threads <= 0: as many as this process may run on. NULL never: dies when out of memory. */
+/* threads <= 0: as many as this process may run on. NULL never: dies when out of memory, or when SA_CPU (cpu/isa.h) is wrong. */
 struct mach *mach_new(int threads);
 void mach_free(struct mach *m);
 int mach_threads(const struct mach *m);

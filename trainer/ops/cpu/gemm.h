@@ -12,11 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "isa.h"
 #include "mach.h"
 
 struct tile {
-	const char *name;
-	bool (*usable)(void);
+	enum isa isa;	/* it needs */
 	int width;	/* columns of a panel */
 	/* c[rows,cols] = (accum ? c : 0) + a * panel, with a's element (r, i) at a[r * row + i * col], i < k, cols <= width. */
 	void (*run)(float *c, size_t ldc, const float *a, size_t row, size_t col, const float *panel, size_t k, size_t rows, size_t cols, bool accum);
@@ -24,8 +24,8 @@ struct tile {
 
 #define TILE_MAX_WIDTH 32
 
-extern const struct tile *const tiles[];	/* fastest first, NULL at the end; the last one is always usable */
-const struct tile *tile_best(void);
+extern const struct tile *const tiles[];	/* fastest first, NULL at the end; the last one needs nothing */
+const struct tile *tile_best(void);	/* of isa_now() */
 
 /* One panel [k][width] of B's columns 0..cols, zeros past cols. from_rows: B's element (i, j) is at b[i * ld + j]; from_cols: at b[j * ld + i]. */
 void pack_rows(float *panel, int width, const float *b, size_t ld, size_t k, size_t cols);

@@ -30,20 +30,8 @@
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #include "tile.h"
 
-static bool
-has_avx512(void)
-{
-	return __builtin_cpu_supports("avx512f");
-}
-
-static bool
-has_avx2(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static const struct tile avx512 = { "avx512f", has_avx512, 32, avx512_run };
-static const struct tile avx2 = { "avx2", has_avx2, 16, avx2_run };
+static const struct tile avx512 = { ISA_AVX512, 32, avx512_run };
+static const struct tile avx2 = { ISA_AVX2, 16, avx2_run };
 
 #endif
 
@@ -61,13 +49,7 @@ typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 #define FMA(a, b, c) ((a) * (b) + (c))
 #include "tile.h"
 
-static bool
-always(void)
-{
-	return true;
-}
-
-static const struct tile base = { "base", always, 8, base_run };
+static const struct tile base = { ISA_PLAIN, 8, base_run };
 
 const struct tile *const tiles[] = {
 #ifdef __x86_64__
@@ -81,7 +63,7 @@ tile_best(void)
 {
 	int i = 0;
 
-	while (!tiles[i]->usable())
+	while (tiles[i]->isa > isa_now())
 		i++;
 	return tiles[i];
 }

@@ -10,6 +10,8 @@ void plain_rmsnorm(struct mach *m, float *out, float *rstd, const float *x, cons
 void plain_rmsnorm_back(struct mach *m, float *dx_acc, float *dw_acc, const float *dout, const float *x, const float *w, const float *rstd, int T, int C);
 void plain_linear(struct mach *m, float *out, const float *x, const float *w, const float *bias, int T, int K, int N);
 void plain_linear_back(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
+void plain_gather(struct mach *m, float *out, const struct matrix *table, const int *ids, int T);
+void plain_products(struct mach *m, const struct product *p, int n, const float *x, int T);
 void plain_rope(struct mach *m, float *x, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);
 void plain_attend(struct mach *m, float *out, float *lse, const float *q, const float *k, const float *v, const int *cu, int nseq, int H, int G, int D);
 void plain_attend_back(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,

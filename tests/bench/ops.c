@@ -1,0 +1,239 @@
+/* ops.c - the matrix products of the model engine beside what the machine can do, by instruction set
+ *
+ *     bench-ops [THREADS] [MILLISECONDS a figure]
+ *
+ * Peaks first: multiply-adds in registers and reading of 1 GiB (4 KiB and huge pages). Then the products of a 1B Llama shape, best of some
+ * repetitions: GFLOP/s and the part of the instruction set's own peak for 512 rows and 32; GB/s of weights and the part of the reading speed for
+ * 8 rows and 1. The matrices of a layer follow each other in memory, so that one row reads them from there and not from a cache. */
+#include <immintrin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpu/isa.h"
+#include "err.h"
+#include "op.h"
+
+#define MEMORY ((size_t)1 << 30)
+
+static struct mach *mach;
+static double seconds = 0.3;	/* a figure */
+static char *memory;
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+/* The shortest of the runs that fit into the time, at least two. */
+static double
+best(void (*fn)(void *arg, int part, int parts), void *arg, bool here)
+{
+	double end = now() + seconds, least = 1e9, was;
+	int i;
+
+	for (i = 0; i < 2 || now() < end; i++) {
+		was = now();
+		if (here)
+			fn(arg, 0, 1);
+		else
+			mach_run(mach, fn, arg);
+		least = now() - was < least ? now() - was : least;
+	}
+	return least;
+}
+
+/* ---- peaks ---- */
+
+#define TURNS 2000000L
+#define CHAINS 12
+
+#define PEAK(name, features, V, zero, fma) \
+static __attribute__((target(features))) void \
+name(void *arg, int part, int parts) \
+{ \
+	V sum[CHAINS], x = zero; \
+	long n; \
+	int i; \
+	(void)arg; (void)part; (void)parts; \
+	for (i = 0; i < CHAINS; i++) \
+		sum[i] = zero; \
+	for (n = 0; n < TURNS; n++) { \
+		_Pragma("GCC unroll 12") \
+		for (i = 0; i < CHAINS; i++) \
+			sum[i] = fma; \
+		__asm__ volatile("" : "+v"(x)); \
+	} \
+	for (i = 0; i < CHAINS; i++) \
+		__asm__ volatile("" : : "v"(sum[i])); \
+}
+PEAK(peak_sse, "sse2", __m128, _mm_setzero_ps(), _mm_add_ps(_mm_mul_ps(x, x), sum[i]))
+PEAK(peak_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), _mm256_fmadd_ps(x, x, sum[i]))
+PEAK(peak_avx512, "avx512f", __m512, _mm512_setzero_ps(), _mm512_fmadd_ps(x, x, sum[i]))
+PEAK(peak_bf16, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), _mm512_dpbf16_ps(sum[i], (__m512bh)x, (__m512bh)x))
+
+static double
+peak(enum isa i)
+{
+	static const struct {
+		void (*fn)(void *arg, int part, int parts);
+		int flops;
+	} p[ISA_COUNT] = { { peak_sse, 8 }, { peak_avx2, 16 }, { peak_avx512, 32 }, { peak_bf16, 64 } };
+
+	return (double)mach_threads(mach) * TURNS * CHAINS * p[i].flops / best(p[i].fn, NULL, false) / 1e9;
+}
+
+static void
+read_part(void *arg, int part, int parts)
+{
+	const char *p = memory + MEMORY / parts / 64 * 64 * part, *end = p + MEMORY / parts / 256 * 256;
+	__m128i a = _mm_setzero_si128(), b = a, c = a, d = a;
+
+	(void)arg;
+	for (; p < end; p += 64) {
+		const __m128i *v = (const __m128i *)p;
+
+		__builtin_prefetch(p + 2048);
+		a = _mm_xor_si128(a, v[0]);
+		b = _mm_xor_si128(b, v[1]);
+		c = _mm_xor_si128(c, v[2]);
+		d = _mm_xor_si128(d, v[3]);
+	}
+	a = _mm_xor_si128(_mm_xor_si128(a, b), _mm_xor_si128(c, d));
+	__asm__ volatile("" : : "x"(a));
+}
+
+/* Leaves `memory` filled with small bf16 numbers. */
+static double
+reading(int advice)
+{
+	size_t i;
+
+	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(memory, MEMORY, advice);
+	for (i = 0; i < MEMORY / 2; i++)
+		((uint16_t *)memory)[i] = 0x3c00 + i % 256;
+	return MEMORY / best(read_part, NULL, false) / 1e9;
+}
+
+/* ---- products ---- */
+
+struct shape {
+	const char *name;
+	int n, N[3], K;		/* products of one x */
+};
+
+static const struct shape shapes[] = {
+	{ "q, k, v", 3, { 2048, 512, 512 }, 2048 }, { "o", 1, { 2048 }, 2048 }, { "gate, up", 2, { 8192, 8192 }, 2048 },
+	{ "down", 1, { 2048 }, 8192 }, { "head", 1, { 128256 }, 2048 },
+};
+
+struct task {
+	struct product p[3];
+	struct matrix w[3];
+	int n, T;
+	float *x;
+	size_t step, at;	/* bytes of weights; where they lie */
+};
+
+static void
+products(void *arg, int part, int parts)
+{
+	struct task *t = arg;
+	int i;
+
+	(void)part;
+	(void)parts;
+	if (t->at + t->step > MEMORY)
+		t->at = 0;
+	for (i = 0; i < t->n; i++) {
+		t->w[i].rows = memory + t->at;
+		t->at += (size_t)t->w[i].N * t->w[i].K * dtype_size(t->w[i].dtype);
+	}
+	ops_cpu.products(mach, t->p, t->n, t->x, t->T);
+}
+
+static void
+time_shape(const struct shape *s, enum dtype d, int T, double flops, double bytes)
+{
+	static const char *const names[] = { "f32", "f16", "bf16", "int8" };
+	struct task t = { .n = s->n, .T = T, .x = calloc((size_t)T * s->K, sizeof(float)) };
+	size_t weights = 0;
+	double took;
+	int i;
+
+	for (i = 0; i < T * s->K; i++)
+		t.x[i] = i % 7 - 3;
+	for (i = 0; i < s->n; i++) {
+		size_t groups = s->N[i] * matrix_groups(s->K), g;
+		float *scale = malloc(groups * sizeof *scale);
+
+		for (g = 0; g < groups; g++)
+			scale[g] = 1e-3f;
+		t.w[i] = (struct matrix){ .dtype = d, .N = s->N[i], .K = s->K, .scale = scale };
+		t.p[i] = (struct product){ &t.w[i], NULL, malloc((size_t)T * s->N[i] * sizeof(float)) };
+		weights += (size_t)s->N[i] * s->K;
+	}
+	t.step = weights * dtype_size(d);
+	took = best(products, &t, true);
+	if (T > 8)
+		printf("  %-9s %-5s %4d rows %7.1f GFLOP/s %4.0f%%\n", s->name, names[d], T, 2.0 * weights * T / took / 1e9, 200.0 * weights * T / took / flops / 1e9);
+	else
+		printf("  %-9s %-5s %4d rows %7.1f GB/s    %4.0f%%\n", s->name, names[d], T, t.step / took / 1e9, 100 * t.step / took / bytes / 1e9);
+	for (i = 0; i < s->n; i++) {
+		free(t.p[i].out);
+		free((float *)t.w[i].scale);
+	}
+	free(t.x);
+}
+
+static void
+one_isa(enum isa i, int threads)
+{
+	static const int rows[] = { 512, 130, 32, 8, 1 };
+	double flops, small, huge;
+	size_t r, s;
+
+	setenv("SA_CPU", isa_names[i], 1);
+	mach = mach_new(threads);
+	flops = peak(i);
+	small = reading(MADV_NOHUGEPAGE);
+	munmap(memory, MEMORY);
+	huge = reading(MADV_HUGEPAGE);
+	printf("%s, %d threads: %.0f GFLOP/s, reading %.1f GB/s, huge pages %.1f GB/s\n", isa_names[i], mach_threads(mach), flops, small, huge);
+	for (enum dtype d = i == ISA_AVX512BF16 ? DT_BF16 : DT_F32; d <= DT_INT8; d++)
+		for (r = 0; r < sizeof rows / sizeof *rows; r++)
+			for (s = 0; s < sizeof shapes / sizeof *shapes; s++)
+				if (d != DT_F16 && (rows[r] < 500 || s < 4) && (d != DT_F32 || s < 4))
+					time_shape(&shapes[s], d, rows[r], flops, huge);
+	mach_free(mach);
+	munmap(memory, MEMORY);
+}
+
+int
+main(int argc, char **argv)
+{
+	int threads = argc > 1 ? atoi(argv[1]) : 0, i;
+
+	if (argc > 2)
+		seconds = atof(argv[2]) / 1e3;
+	for (i = ISA_COUNT - 1; i >= 0; i--) {
+		if (!isa_usable(i) || (getenv("SA_CPU") && strcmp(getenv("SA_CPU"), isa_names[i]) != 0))
+			continue;
+		fflush(stdout);
+		if (fork() == 0) {
+			one_isa(i, threads);
+			exit(0);
+		}
+		wait(NULL);
+	}
+	return 0;
+}

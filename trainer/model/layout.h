@@ -1,0 +1,20 @@
+/* layout.h - inside the model: which tensor is what, and the views of the serving pass */
+#ifndef SA_LAYOUT_H
+#define SA_LAYOUT_H
+
+#include "model.h"
+
+enum slot { LN1, WQ, BQ, QNORM, WK, BK, KNORM, WV, BV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER, EMBED = PER_LAYER, NORM, HEAD };
+
+/* What tensor i of model_tensor()'s is, and in which layer (-1: in none). */
+enum slot model_slot(const struct config *c, int i, int *layer);
+/* Every tensor of `c` is in ts, of its shape, and nothing else. 0, or -1 with a message. */
+int model_check(const struct config *c, const char *dir, const struct tensors *ts, struct err *e);
+
+/* m->v over the float weights of m->w. */
+void view_floats(struct model *m);
+/* m->v over a checkpoint's tensors, which m->file keeps. */
+void view_file(struct model *m, enum weights_as as);
+void view_free(struct model *m);
+
+#endif
