@@ -248,7 +248,8 @@ what_is_not_known_is_refused_by_name(void)
 {
 	refused("{" BASE ",\"architectures\":[\"MambaForCausalLM\"]}", "architecture \"MambaForCausalLM\" is not supported");
 	refused("{" BASE ",\"architectures\":[]}", "architecture \"\" is not supported");
-	refused("{" BASE ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", "quantization_config");
+	refused("{" BASE ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", "quantization_config: quantised checkpoints (gptq) are not supported");
+	refused("{" BASE ",\"quantization_config\":{}}", "quantization_config: quantised checkpoints are not supported");
 	refused("{" BASE ",\"hidden_act\":\"gelu\"}", "hidden_act \"gelu\"");
 	refused("{" BASE ",\"hidden_act\":3}", "hidden_act");
 	refused("{" BASE ",\"attention_bias\":true}", "attention_bias");
@@ -264,7 +265,31 @@ what_is_not_known_is_refused_by_name(void)
 	refused("{" BASE ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}", "rope_parameters: settings for full_attention alone");
 	refused("{" BASE ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2}}", "rope type \"yarn\"");
 	refused("{" BASE ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}", "rope type \"linear\"");
+	refused("{" BASE ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", "rope type \"dynamic\"");
+	refused("{" BASE ",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1]}}", "rope type \"longrope\"");
+	refused("{" BASE ",\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[16,24,24]}}", "rope type \"mrope\"");
 	refused("{" BASE ",\"rope_scaling\":{\"factor\":2}}", "rope type \"\"");
+}
+
+/* Of what people have on their disks: decoders that look much the same and are not. */
+static void
+every_other_architecture_is_refused_by_name(void)
+{
+	static const char *const others[] = {
+		"MistralForCausalLM", "MixtralForCausalLM", "GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Phi3ForCausalLM", "PhiForCausalLM",
+		"GPT2LMHeadModel", "GPTNeoXForCausalLM", "FalconForCausalLM", "BloomForCausalLM", "OPTForCausalLM", "OlmoForCausalLM", "Olmo2ForCausalLM",
+		"GraniteForCausalLM", "CohereForCausalLM", "StableLmForCausalLM", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "GlmForCausalLM",
+		"ChatGLMModel", "BaichuanForCausalLM", "InternLM2ForCausalLM", "MiniCPMForCausalLM", "SmolLM3ForCausalLM", "GptOssForCausalLM",
+		"Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM", "Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration",
+		"Llama4ForConditionalGeneration", "MllamaForConditionalGeneration", "LlamaForSequenceClassification", "LlamaModel", "T5ForConditionalGeneration",
+	};
+	char json[1024], why[128];
+
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		snprintf(json, sizeof json, "{" BASE ",\"architectures\":[\"%s\"]}", others[i]);
+		snprintf(why, sizeof why, "architecture \"%s\" is not supported (LlamaForCausalLM, Qwen2ForCausalLM and Qwen3ForCausalLM are)", others[i]);
+		refused(json, why);
+	}
 }
 
 static void
@@ -317,6 +342,7 @@ main(void)
 	RUN(absent_members_have_the_defaults_of_their_family);
 	RUN(generation_config_comes_first_among_the_ends);
 	RUN(what_is_not_known_is_refused_by_name);
+	RUN(every_other_architecture_is_refused_by_name);
 	RUN(sizes_out_of_range_are_refused_by_name);
 	RUN(what_is_no_config_is_refused);
 	forget("config.json");

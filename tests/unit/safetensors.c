@@ -150,6 +150,8 @@ metadata_is_skipped_and_shards_are_joined(void)
 	refused(dir, "tensor a: in two shards");
 	put_file("s2.safetensors", "{}", 0);
 	refused("index.json", "tensor b: not in s2.safetensors");
+	put_file("s1.safetensors", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[8,8]}}", 8);
+	refused("index.json", "tensor b: not in s2.safetensors but in s1.safetensors");
 	forget("s2.safetensors");
 	refused("s2.safetensors", "No such file");
 	put_bytes("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"../s1.safetensors\"}}", 40);

@@ -98,6 +98,17 @@ get_text(const json_t *o, const char *key, char *out, size_t size)
 	snprintf(out, size, "%s", s ? s : "");
 }
 
+static int
+check_quantised(const struct reader *r)
+{
+	const json_t *q = member(r->root, "quantization_config"), *method = member(q, "quant_method");
+
+	if (!q)
+		return 0;
+	return err_set(r->e, "%s: quantization_config: quantised checkpoints%s%s%s are not supported", r->path, json_is_string(method) ? " (" : "",
+		       json_is_string(method) ? json_string_value(method) : "", json_is_string(method) ? ")" : "");
+}
+
 /* What would change the model and is not implemented. Whoever sets none of it may still write it: false, null, 1 or full_attention. */
 static int
 check_unsupported(const struct config *c, const struct reader *r)
@@ -123,9 +134,7 @@ check_unsupported(const struct config *c, const struct reader *r)
 	json_array_foreach(member(r->root, "layer_types"), i, layer)
 		if (!json_is_string(layer) || strcmp(json_string_value(layer), "full_attention") != 0)
 			return err_set(r->e, "%s: layer_types[%zu] is not supported (full_attention is)", r->path, i);
-	if (member(r->root, "quantization_config"))
-		return err_set(r->e, "%s: quantization_config: quantised checkpoints are not supported", r->path);
-	return 0;
+	return check_quantised(r);
 }
 
 static int

@@ -250,6 +250,48 @@ open_shard(struct tensors *t, const char *dir, const char *index, const char *fi
 }
 
 static int
+check_names(const struct tensors *t, const char *dir, struct err *e)
+{
+	size_t i;
+
+	for (i = 1; i < t->n; i++)
+		if (strcmp(t->v[i - 1].name, t->v[i].name) == 0)
+			return err_set(e, "%s: tensor %s: in two shards", dir, t->v[i].name);
+	return 0;
+}
+
+/* The mapping that a tensor's data lies in, by the file's name. */
+static const char *
+shard_of(const struct tensors *t, const struct tensor *one)
+{
+	const uint8_t *data = one->data;
+	size_t i = 0;
+
+	while (i + 1 < t->nmaps && !(data > t->maps[i].p && data <= t->maps[i].p + t->maps[i].n))
+		i++;
+	return strrchr(t->maps[i].path, '/') + 1;
+}
+
+/* Where the index says they are: an index and shards that do not belong together are two checkpoints' files. */
+static int
+check_places(const struct tensors *t, const char *index, const json_t *map, struct err *e)
+{
+	const char *name, *found;
+	json_t *file;
+
+	json_object_foreach((json_t *)map, name, file) {
+		const struct tensor *one = tensors_find(t, name);
+
+		if (!one)
+			return err_set(e, "%s: tensor %s: not in %s", index, name, json_string_value(file));
+		found = shard_of(t, one);
+		if (strcmp(found, json_string_value(file)) != 0)
+			return err_set(e, "%s: tensor %s: not in %s but in %s", index, name, json_string_value(file), found);
+	}
+	return 0;
+}
+
+static int
 open_shards(struct tensors *t, const char *dir, const char *index, const json_t *map, struct err *e)
 {
 	const char *name;
@@ -259,10 +301,7 @@ open_shards(struct tensors *t, const char *dir, const char *index, const json_t 
 		if (open_shard(t, dir, index, json_string_value(file), e) < 0)
 			return -1;
 	sort(t->v, t->n, by_name);
-	json_object_foreach((json_t *)map, name, file)
-		if (!tensors_find(t, name))
-			return err_set(e, "%s: tensor %s: not in %s", index, name, json_string_value(file));
-	return 0;
+	return check_names(t, dir, e) < 0 ? -1 : check_places(t, index, map, e);
 }
 
 static int
@@ -285,17 +324,6 @@ out:
 	json_decref(root);
 	buf_free(&b);
 	return rc;
-}
-
-static int
-check_names(const struct tensors *t, const char *dir, struct err *e)
-{
-	size_t i;
-
-	for (i = 1; i < t->n; i++)
-		if (strcmp(t->v[i - 1].name, t->v[i].name) == 0)
-			return err_set(e, "%s: tensor %s: in two shards", dir, t->v[i].name);
-	return 0;
 }
 
 struct tensors *

@@ -23,7 +23,7 @@ struct tensor {
 
 struct tensors;
 
-/* model.safetensors, else model.safetensors.index.json with its shards, in `dir`. */
+/* model.safetensors, else model.safetensors.index.json with its shards, in `dir`; each tensor in one shard, the one that the index names. */
 struct tensors *tensors_open(const char *dir, struct err *e);
 void tensors_close(struct tensors *t);
 const struct tensor *tensors_find(const struct tensors *t, const char *name);	/* NULL when absent */
