@@ -361,7 +361,7 @@ ids() {
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], top_logprobs: 2}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], tools: [{}]}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], logit_bias: {"1": 1}}
-		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], response_format: {type: "json_schema", json_schema: {}}}
+		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], response_format: {type: "json_schema", json_schema: {}}}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], frequency_penalty: 0.5}
 		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], stop_token_ids: ["a"]}
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stop_token_ids: [-1]}

@@ -22,6 +22,7 @@ setup(void)
 	if (!serving.tok)
 		die(STATUS_USAGE, "%s (run it in the repository's root)", e.msg);
 	serving.vocab = tok_size(serving.tok);
+	serving.guides = guides_new(serving.tok, serving.vocab, &(int){ 0 }, 1);
 }
 
 static void

@@ -329,7 +329,7 @@ run(struct engine *e)
 	}
 	for (int i = 0; i < e->turn.nback; i++)
 		TAILQ_INSERT_HEAD(&e->back, e->turn.back[i], link);
-	req_fail(&why, 500, "", "model_error", "the model's logits are no finite numbers");
+	req_fail(&why, 500, "", "model_error", "no token can be drawn: the logits are no finite numbers, or no token fits the form asked for");
 	while ((j = find_bad(&e->turn)))
 		job_drop(e, j, &why);
 	deliver(e);
@@ -489,6 +489,7 @@ load(struct engine *e, struct err *err)
 	s->name = o->name;
 	s->path = o->dir;
 	s->vocab = e->model->c.vocab;
+	s->guides = guides_new(e->tok, s->vocab, e->model->c.eos, e->model->c.neos);
 	s->max_context = o->max_context && o->max_context < e->model->c.max_pos ? o->max_context : e->model->c.max_pos;
 	return make_pool(e, available, err);
 }
@@ -593,6 +594,7 @@ engine_free(struct engine *e)
 	}
 	if (e->model)
 		model_free(e->model);
+	guides_free(e->serving.guides);
 	if (e->tok)
 		tok_free(e->tok);
 	mach_free(e->mach);

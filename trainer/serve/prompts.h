@@ -18,6 +18,7 @@ struct serving {
 	const char *name;	/* the model's */
 	const char *path;	/* the checkpoint's directory, also accepted as the model's name */
 	int vocab;		/* ids are below this */
+	struct guides *guides;	/* (guide.h) the forms that replies may have */
 	int max_context;	/* tokens of a prompt and its continuation */
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "form.h"
 
 enum rule {
 	USED,		/* read below, or in prompts.c */
@@ -36,6 +37,9 @@ static const struct param {
 	{ "logprobs", BOTH, USED }, { "top_logprobs", CHAT, USED }, { "prompt_logprobs", BOTH, USED }, { "echo", COMPLETION, USED },
 	{ "add_special_tokens", COMPLETION, USED }, { "add_generation_prompt", CHAT, USED }, { "continue_final_message", CHAT, USED },
 	{ "chat_template_kwargs", CHAT, USED },
+	{ "response_format", BOTH, USED }, { "structured_outputs", BOTH, USED }, { "guided_json", BOTH, USED }, { "guided_regex", BOTH, USED },
+	{ "guided_choice", BOTH, USED }, { "guided_grammar", BOTH, EMPTY }, { "guided_decoding_backend", BOTH, IGNORED },
+	{ "guided_whitespace_pattern", BOTH, EMPTY },
 	{ "user", BOTH, IGNORED }, { "metadata", BOTH, IGNORED }, { "store", BOTH, IGNORED }, { "service_tier", BOTH, IGNORED },
 	{ "safety_identifier", BOTH, IGNORED }, { "prompt_cache_key", BOTH, IGNORED }, { "prompt_cache_retention", BOTH, IGNORED },
 	{ "parallel_tool_calls", CHAT, IGNORED }, { "request_id", BOTH, IGNORED }, { "priority", BOTH, IGNORED }, { "cache_salt", BOTH, IGNORED },
@@ -46,7 +50,7 @@ static const struct param {
 	{ "prediction", CHAT, EMPTY }, { "web_search_options", CHAT, EMPTY },
 	{ "best_of", COMPLETION, ONE }, { "repetition_penalty", BOTH, ONE }, { "skip_special_tokens", BOTH, TRUE_ONLY },
 	{ "tool_choice", CHAT, NO_TOOL }, { "function_call", CHAT, NO_TOOL },
-	{ "response_format", BOTH, TEXT_ONLY }, { "modalities", CHAT, TEXT_ONLY },
+	{ "modalities", CHAT, TEXT_ONLY },
 };
 
 static bool
@@ -288,7 +292,7 @@ read_all(struct request *r, json_t *root, const struct serving *s, struct req_er
 		return req_fail(e, 400, "model", "missing_required_parameter", "'model' is required; this server's is '%.200s'", s->name);
 	if (prompts_model(root, s, e) < 0 || read_settings(r, root, s, e) < 0 || read_prompts(r, root, s, e) < 0)
 		return -1;
-	return check_scores(r, e);
+	return check_scores(r, e) < 0 ? -1 : form_read(&r->guide, root, s->guides, e);
 }
 
 int
@@ -311,6 +315,8 @@ req_free(struct request *r)
 	prompts_free(r->prompt, r->nprompts);
 	ids_free(&r->stop_ids);
 	stops_free(&r->stop);
+	guide_release(r->guide);
+	r->guide = NULL;
 	r->prompt = NULL;
 	r->nprompts = 0;
 }

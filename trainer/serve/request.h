@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "draw.h"
+#include "guide.h"
 #include "param.h"
 #include "prompts.h"
 #include "stop.h"
@@ -33,6 +34,7 @@ struct request {
 	bool stop_shown;	/* a stop string is part of the text that it ends */
 	bool ignore_eos;	/* the model's end tokens do not end the text */
 	struct ids stop_ids;	/* tokens that end the text as the model's end tokens do */
+	struct guide *guide;	/* the form of the text; NULL: any */
 	int max_tokens;		/* -1: as many as the context holds */
 	bool echo, stream, usage;	/* usage: a chunk with the usage at the stream's end */
 	int logprobs;		/* how many of the most likely tokens go with each token; -1: no log-probabilities at all */

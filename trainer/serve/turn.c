@@ -13,7 +13,7 @@
 /* A row of logits and what is wanted of it. */
 struct row {
 	struct seq *s;
-	const float *logits;
+	float *logits;		/* guide_mask() writes to them */
 	int target;		/* the echoed token that it predicts, or -1: draw one */
 	struct scored out;
 };
@@ -171,7 +171,7 @@ turn_admit(struct turn *t, struct seq *s)
 static bool
 ends(const struct request *r, const struct model *m, int id)
 {
-	for (int i = 0; i < m->c.neos && !r->ignore_eos; i++)
+	for (int i = 0; i < m->c.neos && (!r->ignore_eos || r->guide); i++)
 		if (m->c.eos[i] == id)
 			return true;
 	for (size_t i = 0; i < r->stop_ids.n; i++)
@@ -215,7 +215,7 @@ take(struct seq *s, const struct turn *t, const struct scored *drawn)
 	at = stops_find(&s->req->stop, c->text.p, c->from, old, c->text.n, &end);
 	if (at < c->text.n)
 		cut(c, s->req->stop_shown ? end : at);
-	else if (last)
+	else if (last || (s->req->guide && guide_ended(s->req->guide, &s->at, c->text.p + c->from, c->text.n - c->from)))
 		c->finish = FINISH_STOP;
 	else if (c->generated == s->max)
 		c->finish = FINISH_LENGTH;
@@ -396,10 +396,13 @@ score(struct row *r, int V, struct candidate *scratch)
 {
 	const struct request *req = r->s->req;
 	int top = r->target >= 0 && (!req->echo || req->prompt_logprobs > req->logprobs) ? req->prompt_logprobs : req->logprobs;
+	const struct choice *c = &r->s->c;
 	struct scored *o = &r->out;
 	double lse;
 
 	*o = (struct scored){ .id = r->target };
+	if (r->target < 0 && req->guide)
+		guide_mask(req->guide, &r->s->at, c->text.p + c->from, c->text.n - c->from, r->logits);
 	if (r->target < 0 && r->s->max > 0)
 		o->id = draw_token(r->logits, V, &req->how, &r->s->rng, scratch);
 	if (o->id < 0 || top < 0)
@@ -415,6 +418,8 @@ score(struct row *r, int V, struct candidate *scratch)
 	o->ntop = draw_top(r->logits, V, top, o->top);
 	for (int i = 0; i < o->ntop; i++)
 		o->top_logprob[i] = r->logits[o->top[i]] - lse;
+	while (req->guide && o->ntop > 0 && isinf(o->top_logprob[o->ntop - 1]))
+		o->ntop--;
 }
 
 static void

@@ -32,6 +32,7 @@ struct seq {
 	struct choice c;
 	int max;		/* tokens to generate */
 	uint64_t rng;
+	struct guided at;	/* in the form of the text, where there is one */
 	int *ids;		/* the prompt, then what was generated; made when it is admitted first */
 	int n, cap;
 	int scored;		/* the echoed prompt's entries that are there: the first, which has no log-probability, and those after it */
