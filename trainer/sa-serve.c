@@ -201,7 +201,7 @@ serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 				return false;
 			loaded = true;
 			fd[2].fd = -1;
-			warn("%s ready on %s, with %zu MiB for key-value caches and contexts of %d tokens", engine_opts.name, p->text, engine_kv_bytes(e) >> 20,
+			warn("%s ready on %s (%zu MiB for key-value caches, contexts of %d tokens)", engine_opts.name, p->text, engine_kv_bytes(e) >> 20,
 			     engine_serving(e)->max_context);
 		}
 		if (p->leases && leases_over(p->leases))
