@@ -23,6 +23,7 @@ CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -It
 NET = -lcurl -luv
 BASE = -ljansson -lxxhash -llmdb -lpthread -lm
 MODEL = -lutf8proc
+YAML = -lyaml
 
 FILTERS = sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick
 PROGRAMS = $(FILTERS) sa-serve sa-train sa-eval sa-report
@@ -48,7 +49,7 @@ $(FILTERS:%=$B/%): $B/%: $B/filters/%.o $B/libsa.a
 $B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 $B/sa-train: $B/trainer/sa-train.o $(TRAIN) $B/libmodel.a $B/libsa.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 $B/sa-eval: $B/trainer/sa-eval.o $(EVAL) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
@@ -78,9 +79,9 @@ $(addprefix $B/unit/,draw schema stop turn): $B/unit/%: $B/tests/unit/%.o $(SERV
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data pack record freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,data events pack record freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
 $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
 	@mkdir -p $(@D)

@@ -60,10 +60,9 @@ list_add(struct opt_list *l, const char *value)
 	l->v[l->n++] = value;
 }
 
-static void
-set(const struct opt *o, const char *value)
+static int
+set(const struct opt *o, const char *value, struct err *e)
 {
-	struct err e;
 	int rc = 0;
 
 	switch (o->kind) {
@@ -71,10 +70,10 @@ set(const struct opt *o, const char *value)
 		*(bool *)o->to = true;
 		break;
 	case OPT_INT:
-		rc = num_int(value, bound(o->lo), bound(o->hi), o->to, &e);
+		rc = num_int(value, bound(o->lo), bound(o->hi), o->to, e);
 		break;
 	case OPT_NUM:
-		rc = num_real(value, o->lo, o->hi, o->to, &e);
+		rc = num_real(value, o->lo, o->hi, o->to, e);
 		break;
 	case OPT_STR:
 		*(const char **)o->to = value;
@@ -85,10 +84,26 @@ set(const struct opt *o, const char *value)
 	case OPT_ENUM:
 		*(int *)o->to = word_index(o->arg, value);
 		if (*(int *)o->to < 0)
-			rc = err_set(&e, "'%s' is none of %s", value, o->arg);
+			rc = err_set(e, "'%s' is none of %s", value, o->arg);
 		break;
 	}
-	if (rc < 0)
+	return rc;
+}
+
+int
+opt_set(const struct opt *table, const char *name, const char *value, struct err *e)
+{
+	const struct opt *o = find_long(table, name, strlen(name));
+
+	return o ? set(o, value, e) : err_set(e, "there is no option --%s", name);
+}
+
+static void
+set_or_die(const struct opt *o, const char *value)
+{
+	struct err e;
+
+	if (set(o, value, &e) < 0)
 		die(STATUS_USAGE, "option --%s: %s", o->name, e.msg);
 }
 
@@ -152,12 +167,12 @@ parse_long(const char *arg, const char *next, const struct opt_usage *u)
 	if (o->kind == OPT_FLAG && arg[n])
 		die(STATUS_USAGE, "option --%s takes no value", o->name);
 	if (o->kind == OPT_FLAG || arg[n]) {
-		set(o, arg + n + (arg[n] == '='));
+		set_or_die(o, arg + n + (arg[n] == '='));
 		return 1;
 	}
 	if (!next)
 		die(STATUS_USAGE, "option --%s needs a value", o->name);
-	set(o, next);
+	set_or_die(o, next);
 	return 2;
 }
 
@@ -173,12 +188,12 @@ parse_short(const char *arg, const char *next, const struct opt_usage *u)
 		if (!o)
 			die(STATUS_USAGE, "unknown option -%c (try --help)", *arg);
 		if (o->kind == OPT_FLAG) {
-			set(o, NULL);
+			set_or_die(o, NULL);
 			continue;
 		}
 		if (!arg[1] && !next)
 			die(STATUS_USAGE, "option -%c (--%s) needs a value", o->letter, o->name);
-		set(o, arg[1] ? arg + 1 : next);
+		set_or_die(o, arg[1] ? arg + 1 : next);
 		return arg[1] ? 1 : 2;
 	}
 	return 1;

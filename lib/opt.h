@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "err.h"
+
 enum opt_kind {
 	OPT_FLAG,	/* bool * */
 	OPT_INT,	/* long long *, within lo..hi */
@@ -39,6 +41,9 @@ struct opt_usage {
 	const struct opt *own;		/* ends with name == NULL; may be NULL */
 	const struct opt *common;	/* the same; shown after the own ones */
 };
+
+/* Set the option `name` of one table as if it had been given with this value (a flag: NULL). 0; -1 when there is none, or the value is not one for it. */
+int opt_set(const struct opt *table, const char *name, const char *value, struct err *e);
 
 /* Sets every given option; moves the operands to the front of argv[1..] and returns how many there are. */
 int opt_parse(int argc, char **argv, const struct opt_usage *u);

@@ -3,17 +3,22 @@
  * Method, sections 5.1-5.2; the defaults are the paper's. The run itself is in train/. */
 #include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "opt.h"
+#include "recipe.h"
 #include "schedule.h"
 #include "train.h"
 
-static struct settings set = {
+static const struct settings defaults = {
 	.lr = 6e-7, .epochs = 3, .batch = 1, .accum = 50, .warmup_ratio = 0.0005, .cutoff = 2048, .seed = 42,
 	.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
 };
+static struct settings set;
 
 static const struct opt opts[] = {
+	{ "config", 0, OPT_STR, &set.config, "FILE", "a yaml file of LLaMA-Factory's; the command line goes before it", 0, 0 },
 	{ "model", 0, OPT_STR, &set.model, "DIR", "the checkpoint to start from; with --init only its tokenizer files are used", 0, 0 },
 	{ "data", 0, OPT_LIST, &set.data, "FILE", "training data: NDJSON or a JSON array of messages, sharegpt, alpaca, prompt/response or text (repeatable)", 0, 0 },
 	{ "dataset-info", 0, OPT_STR, &set.dataset_info, "FILE", "a dataset_info.json: --data and --eval-data name data sets of it", 0, 0 },
@@ -47,6 +52,7 @@ static const struct opt opts[] = {
 	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
+	{ "tensorboard", 0, OPT_STR, &set.tensorboard, "DIR", "write an event file for TensorBoard there", 0, 0 },
 	{ "peak", 0, OPT_NUM, &set.peak, "X", "what the machine can do, in TFLOP/s: the progress then shows the part of it that is used (MFU)", 0, 1e9 },
 	{ "threads", 0, OPT_INT, &set.threads, "N", "default: as many as the process may run on", 0, 1024 },
 	{ 0 },
@@ -63,17 +69,67 @@ check(int operands)
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
 }
 
+/* The command line over the defaults, or over what is set already. Returns how many operands there are. */
+static int
+parse(int argc, char **argv)
+{
+	char **copy = xcalloc((size_t)argc + 1, sizeof *copy);
+	int operands;
+
+	memcpy(copy, argv, (size_t)argc * sizeof *copy);	/* it is sorted, and read twice */
+	operands = opt_parse(argc, copy, &(struct opt_usage){
+		.synopsis = "--model DIR --data FILE --out DIR [--init config.json | --config FILE] [option ...]",
+		.about = "Fine-tune a checkpoint on the supervised tokens of its data, or train a new one.",
+		.own = opts,
+	});
+	free(copy);
+	return operands;
+}
+
+static void
+forget(struct opt_list *l)
+{
+	free(l->v);
+	*l = (struct opt_list){ 0 };
+}
+
+static int
+read_settings(int argc, char **argv)
+{
+	const char *file;
+	bool data, eval;
+	int operands;
+	struct err e;
+
+	set = defaults;
+	operands = parse(argc, argv);
+	file = set.config;
+	if (!file)
+		return operands;
+	data = set.data.n > 0;
+	eval = set.eval_data.n > 0;
+	for (const struct opt *o = opts; o->name; o++)
+		if (o->kind == OPT_LIST)
+			forget(o->to);
+	set = defaults;
+	if (recipe_read(file, opts, &e) < 0)
+		die(STATUS_USAGE, "%s", e.msg);
+	if (data) {	/* files instead of the data sets that the recipe names */
+		forget(&set.data);
+		set.dataset_info = NULL;
+	}
+	if (data || eval)
+		forget(&set.eval_data);
+	return parse(argc, argv);
+}
+
 int
 main(int argc, char **argv)
 {
 	int status, sig;
 
 	prog_init(argv[0]);
-	check(opt_parse(argc, argv, &(struct opt_usage){
-		.synopsis = "--model DIR --data FILE --out DIR [--init config.json] [option ...]",
-		.about = "Fine-tune a checkpoint on the supervised tokens of its data, or train a new one.",
-		.own = opts,
-	}));
+	check(read_settings(argc, argv));
 	status = train(&set, &sig);
 	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
 		signal(sig, SIG_DFL);

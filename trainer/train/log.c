@@ -34,7 +34,7 @@ log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
 	const char *term = getenv("TERM");
 	struct stat st;
 
-	*l = (struct log){ .path = path_join(out, "log.jsonl"), .steps = steps, .bytes = keep };
+	*l = (struct log){ .path = path_join(out, "log.jsonl"), .steps = steps, .bytes = keep, .events.fd = -1 };
 	l->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 	l->fd = open(l->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (l->fd < 0)
@@ -114,6 +114,10 @@ append(struct log *l, struct buf *b, struct err *e)
 int
 log_step(struct log *l, const struct entry *en, struct err *e)
 {
+	const struct scalar scalars[] = {
+		{ "train/loss", en->loss }, { "train/learning_rate", en->lr }, { "train/grad_norm", en->grad_norm }, { "train/epoch", en->epoch },
+		{ "train/tokens_per_second", (double)en->tokens / en->seconds },
+	};
 	struct buf b = BUF_INIT(4096);
 
 	buf_addf(&b, "{\"step\":%ld", en->step);
@@ -127,7 +131,7 @@ log_step(struct log *l, const struct entry *en, struct err *e)
 		member(&b, "mfu", round(1e4 * en->flops / en->seconds / l->peak) / 1e4);
 	member(&b, "seconds", round(en->seconds * 1e4) / 1e4);
 	buf_adds(&b, en->spike ? ",\"spike\":true}\n" : "}\n");
-	if (append(l, &b, e) < 0)
+	if (append(l, &b, e) < 0 || events_add(&l->events, en->step, scalars, sizeof scalars / sizeof *scalars, e) < 0)
 		return -1;
 	l->pace = l->pace > 0 ? 0.95 * l->pace + 0.05 * en->seconds : en->seconds;
 	progress(l, en);
@@ -144,7 +148,7 @@ log_eval(struct log *l, const struct evaluation *ev, struct err *e)
 	buf_addf(&b, ",\"eval_supervised\":%ld", ev->supervised);
 	member(&b, "seconds", round(ev->seconds * 1e4) / 1e4);
 	buf_adds(&b, ev->best ? ",\"best\":true}\n" : "}\n");
-	if (append(l, &b, e) < 0)
+	if (append(l, &b, e) < 0 || events_add(&l->events, ev->step, &(struct scalar){ "eval/loss", ev->loss }, 1, e) < 0)
 		return -1;
 	log_note(l, "step %ld: evaluation loss %.4f%s", ev->step, ev->loss, ev->best ? ", the lowest so far" : "");
 	return 0;
@@ -175,6 +179,7 @@ log_close(struct log *l)
 	if (l->width)
 		fputc('\n', stderr);
 	l->width = 0;
+	events_close(&l->events);
 	if (l->fd >= 0)
 		close(l->fd);
 	free(l->path);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "err.h"
+#include "events.h"
 
 struct entry {
 	long step;		/* from 1 */
@@ -37,6 +38,7 @@ struct log {
 	int width;		/* columns that it took */
 	long bytes;		/* length of the file */
 	double pace;		/* seconds a step, smoothed */
+	struct events events;	/* for TensorBoard too, where it is open */
 	double peak;		/* floating-point operations a second that the machine can do at most; 0: not known */
 };
 

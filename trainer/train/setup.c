@@ -248,7 +248,7 @@ run_setup(struct run *r, const struct settings *set, struct err *e)
 {
 	int rc;
 
-	*r = (struct run){ .set = set, .ordered = -1, .log.fd = -1 };
+	*r = (struct run){ .set = set, .ordered = -1, .log.fd = -1, .log.events.fd = -1 };
 	r->mach = mach_new((int)set->threads);
 	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0)
 		return -1;
@@ -264,6 +264,8 @@ run_setup(struct run *r, const struct settings *set, struct err *e)
 		return -1;
 	rc = log_open(&r->log, set->out, r->state.log_bytes, r->schedule.steps, e);
 	r->log.peak = set->peak * 1e12;
+	if (rc == 0 && set->tensorboard)
+		rc = events_open(&r->log.events, set->tensorboard, r->optim.step, e);
 	return rc;
 }
 

@@ -21,7 +21,7 @@ enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are 
 /* The command line. */
 struct settings {
 	const char *model, *tokenizer, *init, *out, *template_name;	/* NULL: not given */
-	const char *dataset_info, *tensorboard;
+	const char *config, *dataset_info, *tensorboard;
 	struct opt_list data, eval_data;
 	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip, eval_ratio, peak;
 	long long batch, accum, cutoff, seed, max_steps, warmup_steps, max_samples, save_every, keep, eval_every, threads;

@@ -1,0 +1,130 @@
+# recipe.bats - sa-train --config: LLaMA-Factory's yaml, its dataset_info.json, and the paper's recipe
+
+load lib
+
+setup() {
+	sa_setup
+	T=$ROOT/tests/goldens/train
+	mkdir data
+	cp "$T/data.jsonl" data/sft.jsonl
+	echo '{"sft":{"file_name":"sft.jsonl"},"shared":{"file_name":"s.json","formatting":"sharegpt"},
+		"plain":{"file_name":"a.json","columns":{"prompt":"q","response":"a"}}}' >data/dataset_info.json
+	echo '[{"conversations":[{"from":"human","value":"red?"},{"from":"gpt","value":"green"}]},{"conversations":[{"from":"gpt","value":"x"}]}]' >data/s.json
+	echo '[{"q":"a cat?","a":"a door"},{"q":"a river?","a":"blue"}]' >data/a.json
+	here=(--model "$T/tiny" --init "$T/tiny/config.json" --threads 1)
+}
+
+train() { run_filter sa-train "$@"; }
+
+# recipe LINE... - r.yaml of these lines behind the least that is needed
+recipe() {
+	printf '%s\n' "stage: sft" "do_train: true" "finetuning_type: full" "template: llama3" "output_dir: out" "$@" >r.yaml
+}
+
+# refused LINE WHY - with this line in it the recipe is refused at that line, for this reason
+refused() {
+	recipe "dataset: plain" "$1"
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has "sa-train: r.yaml:7: $2"
+	[ ! -e out ]
+}
+
+@test "recipe: what the file says is what is done, and what it does not say is LLaMA-Factory's default" {
+	recipe "dataset: plain, shared" "num_train_epochs: 2.0" "learning_rate: 1.0e-3" "bf16: true" "logging_steps: 10" "plot_loss: true"
+	train "${here[@]}" --config r.yaml
+	expect_status 0
+	expect_stderr_has "data/s.json:1: left out: turn 1 is of \"gpt\"" "3 samples, " "1 left out" "2 steps of 8 x 1 samples, 0 of them warm-up" \
+		"r.yaml: changes nothing here: bf16, plot_loss"
+	assert_equal "$(jq -c '.lr' out/log.jsonl | xargs)" "0.001 0.0005"	# linear
+	jq -e '.run | ."weight-decay" == 0 and .clip == 1 and .seed == 42 and .cutoff == 2048 and .template == "llamafactory"' out/state.json >log
+}
+
+@test "recipe: the command line goes before the file, and its data takes the place of the data sets" {
+	recipe "dataset: plain" "learning_rate: 1.0e-3" "eval_dataset: shared"
+	train "${here[@]}" --config r.yaml --lr 2e-3 --data data/sft.jsonl --out elsewhere --max-steps 1 --template llama3
+	expect_status 0
+	expect_stderr_has "30 samples, "
+	jq -e '.run | .lr == 0.002 and .template == "llama3"' elsewhere/state.json >log
+	[ ! -e out ]
+}
+
+@test "recipe: packing, evaluation and checkpoints" {
+	recipe "dataset: sft" "dataset_dir: data" "packing: true" "neat_packing: true" "cutoff_len: 128" "val_size: 0.2" "eval_strategy: steps" "eval_steps: 2" \
+		"max_steps: 5" "per_device_train_batch_size: 1" "save_steps: 4" "save_total_limit: 1" "report_to: tensorboard" "warmup_ratio: 0.5" \
+		"lr_scheduler_type: cosine_with_warmup"
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has "lr_scheduler_type: 'cosine_with_warmup' is not possible here"
+	sed -i 's/cosine_with_warmup/constant/' r.yaml
+	# The first line of an alpaca file decides nothing: a data set that dataset_info.json has as alpaca is read as that.
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has 'data/sft.jsonl:1: no "output" string'
+	train "${here[@]}" --config r.yaml --data data/sft.jsonl
+	expect_status 0
+	expect_stderr_has " packs, filled to" "6 samples of them are set aside" "5 steps of 1 x 1 packs, 0 of them warm-up"
+	assert_equal "$(jq -c 'select(.eval_loss) | .step' out/log.jsonl | xargs)" "2 4 5"
+	assert_equal "$(ls out/runs | wc -l)" 1
+}
+
+@test "recipe: what is not here, not known or not right is refused with file and line" {
+	refused "learning_rte: 1" "learning_rte: not known here"
+	refused "learning_rate: fast" "learning_rate: 'fast' is no number from 0 to 1000"
+	refused "finetuning_type: full" "finetuning_type: a second time"
+	refused "pure_bf16: true" "pure_bf16: 'true' is not possible here (only false|no|off|0)"
+	refused "quantization_bit: 4" "quantization_bit: not known here"
+	refused "template: vicuna" "template: 'vicuna' is not possible here (only llama3"
+	refused "neftune_noise_alpha: 5" "neftune_noise_alpha: not known here"
+	refused "label_smoothing_factor: 0.1" "label_smoothing_factor: '0.1' is not possible here (only 0)"
+	refused "optim: galore_adamw" "optim: 'galore_adamw' is not possible here"
+	refused "deepspeed: {a: 1}" "deepspeed: a mapping is not possible here"
+	refused "  - x" "did not find expected"
+	recipe "dataset: nothing"
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has 'data/dataset_info.json: there is no data set "nothing"'
+	train "${here[@]}" --config nowhere.yaml
+	expect_status 2
+	expect_stderr_has "nowhere.yaml: No such file"
+	echo "just words" >r.yaml
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has "r.yaml:1: not a mapping"
+}
+
+@test "recipe: nulls, lists and quotes are as yaml has them" {
+	recipe "dataset: [plain, shared]" "resume_from_checkpoint: null" "deepspeed: ~" "max_samples:" "warmup_steps: '1'" "max_steps: -1" "num_train_epochs: 1"
+	train "${here[@]}" --config r.yaml
+	expect_status 0
+	expect_stderr_has "3 samples" "1 steps of 8 x 1 samples, 1 of them warm-up"
+	[[ $stderr != *"changes nothing"* ]]
+}
+
+@test "recipe: the paper's, for a few steps on a small model, has its schedule" {
+	# 4,000 packs of 50 would be an epoch of the paper's; here 50 samples are one step, and 3 epochs of 4,000 are asked for.
+	for i in $(seq 50); do echo '{"instruction":"a","input":"","output":"b"}'; done >sft.jsonl
+	sed 's/^num_train_epochs: 3.0/num_train_epochs: 12000/' "$ROOT/pipelines/paper.yaml" >paper.yaml
+	sa-train --config paper.yaml --init "$T/tiny/config.json" --model "$T/tiny" --data sft.jsonl --out out --threads 1 2>stderr &
+	wait_until 60 test_lines out/log.jsonl 10
+	kill -TERM $!
+	wait $!
+	grep -F "12000 steps of 1 x 50 samples, 6 of them warm-up" stderr
+	# transformers' get_cosine_schedule_with_warmup(AdamW(lr=6e-7), 6, 12000), as tests/unit/schedule.c has it
+	head -n 8 out/log.jsonl | jq -es 'map(.lr) as $l | $l[0] == 0 and ([range(1; 7)] | all(. as $k | ($l[$k] - $k * 1e-7 | fabs) < 1e-20)) and $l[7] < 6e-7 and $l[7] > 5.9999e-7' >log
+	jq -e '.run | .lr == 6e-7 and .beta1 == 0.9 and .beta2 == 0.999 and .eps == 1e-8 and ."weight-decay" == 0 and .clip == 1 and .cutoff == 2048 and
+		.batch == 1 and .accum == 50 and .schedule == "cosine" and .seed == 42 and .template == "llamafactory"' out/step_*/state.json >log
+}
+
+test_lines() { [ -f "$1" ] && [ "$(wc -l <"$1")" -ge "$2" ]; }
+
+@test "recipe: paper.sh runs it and goes on where it was" {
+	for i in $(seq 100); do echo '{"instruction":"a","input":"","output":"b"}'; done >sft.jsonl
+	train "${here[@]}" --data sft.jsonl --out first --lr 0 --max-steps 1
+	BUILD=$BUILD sh "$ROOT/pipelines/paper.sh" first sft.jsonl out --template llama3 2>stderr
+	grep -F "6 steps of 1 x 50 samples, 1 of them warm-up" stderr
+	BUILD=$BUILD sh "$ROOT/pipelines/paper.sh" first sft.jsonl out --template llama3 2>stderr
+	grep -F "out: finished already" stderr
+	run sh "$ROOT/pipelines/paper.sh" first
+	assert_failure 2
+}

@@ -1,0 +1,15 @@
+/* recipe.h - LLaMA-Factory's yaml as options of sa-train
+ *
+ * What the file does not say is as LLaMA-Factory has it, not as sa-train has it without a file: learning rate 5e-5, linear, no warm-up, 8 samples a
+ * micro-batch, one micro-batch a step, a checkpoint every 500 steps, all kept. A name that only says how the work is done, not what comes out, is accepted
+ * and listed in a note; one that asks for what is not here, and one that is not known, ends with file and line. */
+#ifndef SA_RECIPE_H
+#define SA_RECIPE_H
+
+#include "err.h"
+#include "opt.h"
+
+/* Set the options of `table` that the file `path` names. Strings that are set live as long as the program. 0, or -1 with file and line. */
+int recipe_read(const char *path, const struct opt *table, struct err *e);
+
+#endif
