@@ -18,7 +18,7 @@ train() { run_filter sa-train "$@"; }
 
 # recipe LINE... - r.yaml of these lines behind the least that is needed
 recipe() {
-	printf '%s\n' "stage: sft" "do_train: true" "finetuning_type: full" "template: llama3" "output_dir: out" "$@" >r.yaml
+	printf '%s\n' "stage: sft" "do_train: true" "finetuning_type: full" "output_dir: out" "$@" >r.yaml
 }
 
 # refused LINE WHY - with this line in it the recipe is refused at that line, for this reason
@@ -26,12 +26,12 @@ refused() {
 	recipe "dataset: plain" "$1"
 	train "${here[@]}" --config r.yaml
 	expect_status 2
-	expect_stderr_has "sa-train: r.yaml:7: $2"
+	expect_stderr_has "sa-train: r.yaml:6: $2"
 	[ ! -e out ]
 }
 
 @test "recipe: what the file says is what is done, and what it does not say is LLaMA-Factory's default" {
-	recipe "dataset: plain, shared" "num_train_epochs: 2.0" "learning_rate: 1.0e-3" "bf16: true" "logging_steps: 10" "plot_loss: true"
+	recipe "template: llama3" "dataset: plain, shared" "num_train_epochs: 2.0" "learning_rate: 1.0e-3" "bf16: true" "logging_steps: 10" "plot_loss: true"
 	train "${here[@]}" --config r.yaml
 	expect_status 0
 	expect_stderr_has "data/s.json:1: left out: turn 1 is of \"gpt\"" "3 samples, " "1 left out" "2 steps of 8 x 1 samples, 0 of them warm-up" \
@@ -79,7 +79,14 @@ refused() {
 	refused "label_smoothing_factor: 0.1" "label_smoothing_factor: '0.1' is not possible here (only 0)"
 	refused "optim: galore_adamw" "optim: 'galore_adamw' is not possible here"
 	refused "deepspeed: {a: 1}" "deepspeed: a mapping is not possible here"
-	refused "  - x" "did not find expected"
+	recipe "optim: [adamw_torch"
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has "r.yaml:6: did not find expected ',' or ']'"
+	recipe "dataset: plain" "  - shared"	# yaml: one text of two lines
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has 'data/dataset_info.json: there is no data set "plain - shared"'
 	recipe "dataset: nothing"
 	train "${here[@]}" --config r.yaml
 	expect_status 2

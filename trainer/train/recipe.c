@@ -133,7 +133,8 @@ dataset(struct reading *r, const struct rule *rule, const char *text, struct err
 
 	while (rc == 0 && (one = strsep(&rest, ","))) {
 		one += strspn(one, " ");
-		one[strcspn(one, " ")] = '\0';
+		for (size_t n = strlen(one); n > 0 && one[n - 1] == ' '; n--)
+			one[n - 1] = '\0';
 		rc = *one ? set(r, rule->option, one, e) : err_set(e, "an empty name of a data set");
 	}
 	r->dataset = true;
