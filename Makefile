@@ -75,7 +75,7 @@ $B/fail.so: tests/torture/fail.c tests/torture/torture.h
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
-$(addprefix $B/unit/,draw schema stop turn): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,draw queue schema stop turn): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 

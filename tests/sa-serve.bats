@@ -26,6 +26,9 @@ start() {
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
+# The server has seen SIGTERM.
+drains() { http GET /health; [ "$code" = 503 ]; }
+
 # post_to FD PATH BODY - send a request and leave the connection open
 post_to() {
 	printf 'POST %s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s' "$2" "$(printf %s "$3" | wc -c)" "$3" >&"$1"
@@ -442,18 +445,75 @@ ids() {
 	wait_until 60 answered
 }
 
-@test "serve: SIGTERM lets a stream end, refuses new connections and exits 0" {
-	start
+@test "serve: SIGTERM lets a stream end, refuses new requests with 503 and exits 0" {
+	start --drain 60
 	exec {fd}<>"/dev/tcp/127.0.0.1/$port"
-	post_to $fd /v1/completions "$(request '{prompt: "a", max_tokens: 200, n: 8, stream: true, seed: 3, temperature: 2}')"
+	post_to $fd /v1/completions "$(request '{prompt: [range(8) | "a"], max_tokens: 200, n: 8, stream: true, seed: 3, temperature: 2}')"
 	read -r line <&$fd	# the reply has begun
 	kill -TERM $pid
+	wait_until 10 drains
+	http POST /v1/completions "$(request '{prompt: "a", max_tokens: 1}')"
+	assert_equal "$code $(jq -r .error.code <<<"$body")" "503 shutting_down"
+	grep -qi '^retry-after:' <<<"$head"
 	body=$(cat <&$fd)
 	[ "$(tail -n 1 <<<"$body")" = "data: [DONE]" ]
 	wait $pid
-	run bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
-	assert_failure
 	assert_equal "$(wc -l <log)" 1
+}
+
+@test "serve: --drain ends what has not ended by then" {
+	start --drain 1
+	exec {fd}<>"/dev/tcp/127.0.0.1/$port"
+	post_to $fd /v1/completions "$(request '{prompt: [range(250) | "a"], max_tokens: 250, n: 8, stream: true, temperature: 2}')"
+	read -r line <&$fd
+	kill -TERM $pid
+	wait $pid
+	[[ $(cat <&$fd) != *'[DONE]'* ]]
+}
+
+@test "serve: a client with half a million tokens to generate does not starve another, nor its own short request" {
+	start --max-active 4
+	big=$(request '{prompt: [range(250) | "a"], max_tokens: 250, n: 8, temperature: 2}')
+	curl -s -H "Authorization: Bearer one" "http://127.0.0.1:$port/v1/completions" -d "$big" >big 3>&- &
+	big=$!
+	for key in two one; do
+		curl -s -H "Authorization: Bearer $key" "http://127.0.0.1:$port/v1/completions" -d "$(request '{prompt: "b", max_tokens: 3}')" >small
+		jq -e '.usage.completion_tokens <= 3' small >/dev/null
+		[ ! -s big ]
+		kill -0 $big
+	done
+	kill $big
+}
+
+@test "serve: --kv-bytes limits the context, and what it takes never shows in a reply" {
+	run sa-serve "$CK" --port 0 --kv-bytes 1000
+	assert_failure 2
+	assert_output --regexp '^sa-serve: --kv-bytes: a page of 32 tokens takes [0-9]+ bytes$'
+	page=$(sed 's/.* takes //; s/ .*//' <<<"$output")
+	for i in {1..8}; do
+		request "{prompt: (\"word \" * ($i * 9)), seed: $i, max_tokens: 60, temperature: 1.3, logprobs: 1, n: 2, echo: ($((i % 2)) == 0)}" >"ask.$i"
+	done
+	start --kv-bytes $((page * 200))
+	for i in {1..8}; do
+		http POST /v1/completions "$(cat ask.$i)"
+		assert_equal "$code" 200
+		jq -c .choices <<<"$body" >"alone.$i"
+	done
+	kill $pid
+	wait $pid
+	rm log
+	start --kv-bytes $((page * 6))
+	grep -q 'contexts of 192 tokens' log
+	for i in {1..8}; do
+		curl -s "http://127.0.0.1:$port/v1/completions" -d @ask.$i >"reply.$i" 3>&- &
+		asks[i]=$!
+	done
+	wait "${asks[@]}"
+	for i in {1..8}; do
+		assert_equal "$(jq -c .choices "reply.$i")" "$(cat alone.$i)"
+	done
+	http POST /v1/completions "$(request '{prompt: [[range(200) | 1]]}')"
+	assert_equal "$code $(jq -r .error.code <<<"$body")" "400 context_length_exceeded"
 }
 
 @test "serve: a second signal does not wait for what is active" {
@@ -463,8 +523,7 @@ ids() {
 	post_to $fd /v1/completions "$(request '{prompt: [range(250) | "a"], max_tokens: 250, n: 8, stream: true, temperature: 2}')"
 	read -r line <&$fd
 	kill -TERM $pid
-	refuses() { ! (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
-	wait_until 10 refuses
+	wait_until 10 drains
 	kill -TERM $pid
 	wait $pid
 	[[ $(cat <&$fd) != *'[DONE]'* ]]

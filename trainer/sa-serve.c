@@ -23,11 +23,10 @@
 #include "opt.h"
 #include "server.h"
 
-#define DRAIN_MS 5000	/* for what is active at SIGTERM */
 
 static struct engine_options engine_opts;
 static const char *host, *socket_path, *shared;
-static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256;
+static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256, queue_limit = 1024, drain_seconds = 5;
 
 static const struct opt opts[] = {
 	{ .name = "host", .kind = OPT_STR, .to = &host, .arg = "HOST", .help = "loopback address to listen on (127.0.0.1)" },
@@ -41,6 +40,8 @@ static const struct opt opts[] = {
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
 	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },
 	{ .name = "kv-bytes", .kind = OPT_INT, .to = &kv_bytes, .arg = "N", .help = "bytes of key-value caches (half of the memory that is left)", .lo = 1, .hi = LLONG_MAX },
+	{ .name = "queue", .kind = OPT_INT, .to = &queue_limit, .arg = "N", .help = "requests that wait for a place; others get 429 (1024)", .lo = 1, .hi = 1 << 20 },
+	{ .name = "drain", .kind = OPT_INT, .to = &drain_seconds, .arg = "SECONDS", .help = "for what was accepted, after SIGTERM (5)", .lo = 0, .hi = 86400 },
 	{ .name = "turn-tokens", .kind = OPT_INT, .to = &turn_tokens, .arg = "N", .help = "tokens that go through the model at a time (256)", .lo = 1, .hi = 65536 },
 	{ .name = NULL },
 };
@@ -209,14 +210,14 @@ serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 	}
 }
 
-/* What is active may end, for a while; a second signal ends the wait. */
+/* What was accepted may end, for a while; a second signal ends the wait. */
 static void
 drain(struct server *s)
 {
 	struct pollfd fd = { .fd = signal_event, .events = POLLIN };
 
 	server_drain(s);
-	for (int ms = 0; ms < DRAIN_MS && server_busy(s) > 0; ms += 10)
+	for (long long ms = 0; ms < 1000 * drain_seconds && server_busy(s) > 0; ms += 10)
 		if (poll(&fd, 1, 10) > 0 && signalled())
 			return;
 }
@@ -245,6 +246,7 @@ main(int argc, char **argv)
 	engine_opts.max_context = max_context;
 	engine_opts.kv_bytes = kv_bytes;
 	engine_opts.turn_tokens = turn_tokens;
+	engine_opts.queue = queue_limit;
 	raise_limit();
 	signals();
 	place_open(&place);

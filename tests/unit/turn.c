@@ -51,6 +51,7 @@ struct crowd {
 	struct request req[40];
 	struct seq seq[40];
 	int n, next;		/* all; the next that was never admitted */
+	int active;
 	TAILQ_HEAD(, seq) back;
 	int first_turn[40], last_turn[40];	/* in which it drew something, and was done */
 };
@@ -71,6 +72,7 @@ crowd_add(struct crowd *c, struct request r)
 
 	c->req[c->n] = r;
 	seq_init(s, &c->req[c->n++], 0, 1000);
+	s->peers = &c->active;
 	return s;
 }
 
@@ -82,6 +84,7 @@ crowd_free(struct crowd *c)
 		request_free(&c->req[i]);
 	}
 	CHECK_INT(kv_usage(c->t.pool).held, 0);
+	CHECK_INT(c->active, 0);
 	kv_pool_free(c->t.pool);
 	turn_free(&c->t);
 }
@@ -117,6 +120,7 @@ crowd_turn(struct crowd *c)
 		return false;
 	for (int i = 0; i < c->t.nback; i++)
 		TAILQ_INSERT_HEAD(&c->back, c->t.back[i], link);
+	c->t.nback = 0;
 	for (int i = 0; i < c->t.n; i++) {
 		struct seq *s = c->t.active[i];
 		int which = s - c->seq;

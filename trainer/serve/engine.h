@@ -1,7 +1,7 @@
 /* engine.h - one thread that runs the model for all requests at once
  *
  * Continuous batching: sequences join and leave between turns (turn.h). A forward pass is batch-invariant and each choice has its own
- * generator, so a reply's bits never depend on the load.
+ * generator, so a reply's bits never depend on the load. Who is served next is queue.h's, whose pages are taken turn.h's.
  *
  * The server's thread makes a job from a parsed request and submits it; the engine adds to job->out and calls job->wake. Both sides let go of
  * a job with job_release(); the last one frees it. What is marked "shared" is guarded by engine_lock(). */
@@ -17,9 +17,6 @@
 #include "err.h"
 #include "request.h"
 
-#define ENGINE_QUEUE 1024	/* jobs that wait; more are refused with 429 */
-#define ENGINE_QUEUE_TOKENS (16L << 20)	/* prompt tokens that wait, the same */
-
 struct engine;
 struct seq;
 
@@ -30,7 +27,9 @@ struct job {
 	struct seq *seq;	/* one a choice: the engine's; NULL while none was admitted */
 	size_t nseq, next, left;	/* of seq: all; the next to be admitted; not finished */
 	/* shared */
-	TAILQ_ENTRY(job) link;
+	struct client *client;	/* while it is not done */
+	TAILQ_ENTRY(job) link;	/* of the client's that wait */
+	TAILQ_ENTRY(job) all;
 	struct buf out;		/* a stream's bytes, emptied when all are fetched; or the whole body */
 	size_t fetched;		/* of a stream's */
 	int status;		/* HTTP status of `out` when it is whole */
@@ -49,6 +48,7 @@ struct engine_options {
 	int max_context;	/* 0: the checkpoint's */
 	size_t kv_bytes;	/* the key-value caches' limit; 0: half of the memory that is left when the checkpoint is loaded */
 	int turn_tokens;	/* a turn's (turn.h) */
+	int queue;		/* requests that wait (queue.h) */
 };
 
 /* Start the thread: it loads the checkpoint, then serves. `loaded` is called on it once, with NULL or the error's message. */
@@ -64,14 +64,24 @@ void engine_unlock(struct engine *e);
 
 /* A job that takes over *r. Held by the caller and, once submitted, by the engine. */
 struct job *job_new(struct request *r);
-/* 0, or -1 with *why when the queue is full; the job is then the caller's alone. */
-int engine_submit(struct engine *e, struct job *j, struct req_error *why);
+/* 0, or -1 with *why when the queue is full; the job is then the caller's alone. `client` is whose it is (queue.h). */
+int engine_submit(struct engine *e, struct job *j, uint64_t client, struct req_error *why);
 /* The client of a submitted job has gone: it is dropped at the next turn. Called with the lock held. */
 void engine_cancel(struct engine *e, struct job *j);
 void job_release(struct engine *e, struct job *j);
 
-/* Jobs that are not done. */
-int engine_busy(struct engine *e);
+struct engine_stats {
+	int waiting;		/* requests with choices that never had a place */
+	int running;		/* sequences that have one */
+	int pages, pages_held, pages_kept;	/* of key-value caches: the limit, in use, kept for their prefixes only */
+	/* since the start */
+	long taken, refused, cancelled;		/* requests: into the queue, for want of room in it, their clients gone */
+	long turns;
+	long prompt_tokens, found_tokens;	/* of prompts: computed (again, too), and not, for an equal prefix was there */
+	long generated_tokens;
+	long put_back;		/* sequences that lost their pages or place for a while */
+};
+void engine_stats(struct engine *e, struct engine_stats *s);
 /* Drop everything and join the thread; new jobs are refused. While the checkpoint loads, that is waited for. */
 void engine_stop(struct engine *e);
 /* After engine_stop(), when every job was released. */

@@ -2,11 +2,14 @@
 #include "server.h"
 
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "answer.h"
 
@@ -177,6 +180,25 @@ watch_hangup(struct exchange *x)
 		x->fd = info->connect_fd;
 }
 
+/* Whose requests these are, for the queue: who shows the same key, or else who comes from the same process (by a Unix socket) or address. */
+static uint64_t
+client_of(const struct exchange *x)
+{
+	const char *key = MHD_lookup_connection_value(x->c, MHD_HEADER_KIND, "Authorization");
+	const struct sockaddr *a = MHD_get_connection_info(x->c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+	int fd = MHD_get_connection_info(x->c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	struct ucred peer = { 0 };
+	socklen_t n = sizeof peer;
+
+	if (key)
+		return XXH3_64bits(key, strlen(key));
+	if (a && a->sa_family == AF_INET)
+		return ((const struct sockaddr_in *)a)->sin_addr.s_addr;
+	if (a && a->sa_family == AF_INET6)
+		return XXH3_64bits(&((const struct sockaddr_in6 *)a)->sin6_addr, sizeof(struct in6_addr));
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? (uint64_t)peer.pid : 0;
+}
+
 static enum MHD_Result
 start_job(struct exchange *x, struct request *r)
 {
@@ -187,7 +209,7 @@ start_job(struct exchange *x, struct request *r)
 
 	j->wake = wake;
 	j->arg = x;
-	if (engine_submit(e, j, &why) < 0) {
+	if (engine_submit(e, j, client_of(x), &why) < 0) {
 		job_release(e, j);
 		return send_error(x, &why);
 	}
@@ -442,12 +464,7 @@ server_hangups(struct server *s)
 void
 server_drain(struct server *s)
 {
-	int listener;
-
 	atomic_store(&s->draining, true);
-	listener = MHD_quiesce_daemon(s->mhd);
-	if (listener >= 0)
-		close(listener);
 }
 
 int

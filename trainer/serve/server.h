@@ -20,7 +20,7 @@ struct server *server_start(int listener, struct engine *e, const char *name, st
 int server_hangup_fd(const struct server *s);
 void server_hangups(struct server *s);
 
-/* Accept no more connections and refuse new requests with 503; what was taken goes on. */
+/* Refuse new requests with 503; what was taken goes on. */
 void server_drain(struct server *s);
 /* Requests whose reply has not been sent in full. */
 int server_busy(struct server *s);

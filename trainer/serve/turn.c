@@ -118,6 +118,7 @@ seq_end(struct seq *s)
 {
 	kv_free(s->kv);
 	s->kv = NULL;
+	--*s->peers;
 }
 
 void
@@ -157,6 +158,7 @@ turn_admit(struct turn *t, struct seq *s)
 	if (!s->ids)
 		begin(s, t->tok);
 	s->kv = kv_new(t->pool);
+	++*s->peers;
 	kv_match(s->kv, s->ids, silent(s));
 	if (kv_reserve(s->kv, s->n) < 0) {
 		seq_end(s);
@@ -244,12 +246,24 @@ plan_chunk(struct turn *t, struct seq *s, struct chunk *c)
 		add_row(t, s, fed + i + 1 < s->n ? s->ids[fed + i + 1] : -1);
 }
 
-static void
-put_back(struct turn *t)
+int
+turn_victim(const struct turn *t, int from)
 {
-	struct seq *s = t->active[--t->n];
+	int best = -1;
+
+	for (int i = t->n - 1; i >= from; i--)
+		if (best < 0 || *t->active[i]->peers > *t->active[best]->peers)
+			best = i;
+	return best;
+}
+
+void
+turn_put_back(struct turn *t, int i)
+{
+	struct seq *s = t->active[i];
 
 	seq_end(s);
+	memmove(&t->active[i], &t->active[i + 1], (--t->n - i) * sizeof *t->active);
 	t->back[t->nback++] = s;
 	t->counts.put_back++;
 }
@@ -260,7 +274,7 @@ secure_pages(struct turn *t)
 {
 	for (int i = 0; i < t->n; i++)
 		while (i < t->n && kv_reserve(t->active[i]->kv, t->active[i]->n) < 0)
-			put_back(t);
+			turn_put_back(t, turn_victim(t, i));
 }
 
 /* An older sequence is about to compute the page that this one needs next. */
@@ -358,7 +372,6 @@ plan(struct turn *t)
 	int n = 0;
 
 	t->nrow = 0;
-	t->nback = 0;
 	secure_pages(t);
 	share(t, t->budget - sort_out(t));
 	for (int i = 0; i < t->n; i++)

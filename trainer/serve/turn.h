@@ -5,9 +5,9 @@
  * an end, the rest to those with the least left, so that short ones do not wait for it. A prompt that begins as another one that is being computed
  * waits for that one's pages instead of computing them again.
  *
- * Pages: a sequence is admitted when there are pages for all tokens it has. When one that generates finds none left, the one admitted last is put back:
- * it loses its pages and waits for the caller to admit it again, then computes what is no longer cached, and goes on. Nothing of that shows in its
- * bits.
+ * Pages: a sequence is admitted when there are pages for all tokens it has. When one that generates finds none left, another is put back, the one
+ * admitted last of the client that has the most: it loses its pages and waits for the caller to admit it again, then computes what is no longer cached,
+ * and goes on. Nothing of that shows in its bits. The oldest one always goes on.
  *
  * No locks and no clients in here: the engine's thread owns all of it. */
 #ifndef SA_TURN_H
@@ -41,6 +41,7 @@ struct seq {
 	bool wants;		/* while a turn is planned: more than those */
 	bool fresh;		/* this turn brought something that a stream may show */
 	bool bad;		/* the logits were no numbers */
+	int *peers;		/* how many active sequences its client has: counted here; the counter is the caller's */
 	void *owner;		/* the engine's, as the next */
 	TAILQ_ENTRY(seq) link;
 };
@@ -61,7 +62,7 @@ struct turn {
 	int budget;		/* tokens a turn */
 	struct seq **active;	/* [max], n of them, in the order of admission; the caller removes */
 	int max, n;
-	struct seq **back;	/* [max]: put back in the last turn, nback of them, that admitted last first */
+	struct seq **back;	/* [max]: put back, nback of them, the last one first to come again; the caller takes them */
 	int nback;
 	struct turn_counts counts;
 	/* scratch */
@@ -84,6 +85,9 @@ void seq_free(struct seq *s);
 
 /* Make it active, behind the others. False: there are not enough pages now. t->n < t->max. */
 bool turn_admit(struct turn *t, struct seq *s);
+/* Of active[from..], the sequence admitted last of the client that has most of them active; -1 when there is none. */
+int turn_victim(const struct turn *t, int from);
+void turn_put_back(struct turn *t, int i);
 /* Run. Sequences that are finished have c.finish set. -1 when the model failed; then none has moved. */
 int turn_run(struct turn *t, struct err *e);
 
