@@ -50,6 +50,8 @@ static const struct opt opts[] = {
 	{ "save-every", 0, OPT_INT, &set.save_every, "N", "a checkpoint with the training state every N steps", 0, 1e9 },
 	{ "keep", 0, OPT_INT, &set.keep, "K", "how many of them to keep, 0: all (default 2)", 0, 1e6 },
 	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
+	{ "lora", 0, OPT_STR, &set.lora, "R:ALPHA:TARGETS", "train adapters of this rank beside q, k, v, o, gate, up, down or all, as 16:32:q,v", 0, 0 },
+	{ "merge", 0, OPT_FLAG, &set.merge, NULL, "with --lora: write the whole model with the adapters in it", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
 	{ "tensorboard", 0, OPT_STR, &set.tensorboard, "DIR", "write an event file for TensorBoard there", 0, 0 },
@@ -67,6 +69,8 @@ check(int operands)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
+	if (set.lora ? set.init != NULL : set.merge)
+		die(STATUS_USAGE, set.lora ? "--lora needs a model to start from, not --init" : "--merge needs --lora");
 }
 
 /* The command line over the defaults, or over what is set already. Returns how many operands there are. */

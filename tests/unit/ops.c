@@ -352,7 +352,7 @@ cross_entropy_fast_equals_plain(void)
 /* ---- the optimizer's ---- */
 
 static void
-sums_and_squares_fast_equal_plain(void)
+sums_squares_and_multiples_fast_equal_plain(void)
 {
 	enum { N = 200003 };
 	float *x = noise(N), *a = noise(N), *b = copy(a, N);
@@ -364,6 +364,10 @@ sums_and_squares_fast_equal_plain(void)
 	ops_plain.add(one, a, x, N);
 	ops_cpu.add(three, b, x, N);
 	CHECK_SAME(a, b, N);
+	ops_plain.scale(one, a, 0.3f, N);
+	ops_cpu.scale(three, b, 0.3f, N);
+	CHECK_SAME(a, b, N);
+	CHECK(b[N - 1] != x[N - 1]);
 	free(x); free(a); free(b);
 }
 
@@ -457,7 +461,7 @@ tests(void)
 	RUN(swiglu_fast_equals_plain_and_its_backward_is_the_slope);
 	RUN(cross_entropy_gradient_is_the_slope_of_the_loss);
 	RUN(cross_entropy_fast_equals_plain);
-	RUN(sums_and_squares_fast_equal_plain);
+	RUN(sums_squares_and_multiples_fast_equal_plain);
 	RUN(adamw_fast_equals_plain);
 	RUN(adamw_first_step_is_the_learning_rate);
 }

@@ -11,6 +11,13 @@
 
 #define CONFIG_MAX_EOS 8
 
+/* Low-rank adapters (lora.h): their rank, alpha (their scale is alpha / r), and beside which projections they are, a bit each. */
+struct lora {
+	int r;			/* 0: there are none */
+	double alpha;
+	unsigned targets;	/* 1 << PROJ_Q, ... (model.h) */
+};
+
 struct config {
 	char arch[64];		/* "LlamaForCausalLM" */
 	char dtype[16];		/* torch_dtype / dtype: "bfloat16", ... as written; "" when absent */
@@ -25,6 +32,7 @@ struct config {
 	int bos;		/* -1: none */
 	int eos[CONFIG_MAX_EOS], neos;	/* generation_config.json's first, then config.json's */
 	float init_range;	/* initializer_range */
+	struct lora lora;	/* of no file: lora_attach() sets it */
 };
 
 /* 0, or -1 with a message that names the file and the member. All sizes are > 0 and their products fit. */

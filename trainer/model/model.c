@@ -11,6 +11,8 @@
 
 #include "forward.h"
 #include "layout.h"
+#include "lora.h"
+#include "splitmix.h"
 
 /* ---- layout ---- */
 
@@ -91,7 +93,15 @@ layer_offset(const struct config *c, int layer, enum slot slot)
 	return at;
 }
 
-/* Order: embedding, the layers, the final norm, the head unless tied. */
+int
+model_tensors(const struct config *c)
+{
+	enum slot slots[PER_LAYER];
+
+	return 1 + c->layers * layer_slots(c, slots) + 1 + !c->tied;
+}
+
+/* Order: embedding, the layers, the final norm, the head unless tied, the adapters. */
 int
 model_tensor(const struct config *c, int i, struct tensor_at *t)
 {
@@ -116,7 +126,7 @@ model_tensor(const struct config *c, int i, struct tensor_at *t)
 		snprintf(t->name, sizeof t->name, "lm_head.weight");
 		set_tensor(t, c->vocab, c->hidden, after + c->hidden);
 	} else {
-		return -1;
+		return lora_tensor(c, i - model_tensors(c), after + c->hidden + (c->tied ? 0 : (size_t)c->vocab * c->hidden), t);
 	}
 	return 0;
 }
@@ -146,9 +156,12 @@ tensor_pointer(struct weights *w, const struct config *c, int i)
 		[BV] = AT(bv), [WO] = AT(wo), [LN2] = AT(ln2), [WGATE] = AT(wgate), [WUP] = AT(wup), [WDOWN] = AT(wdown),
 #undef AT
 	};
+	enum slot s;
 	int layer;
-	enum slot s = model_slot(c, i, &layer);
 
+	if (i >= model_tensors(c))
+		return lora_pointer(w, c, i - model_tensors(c));
+	s = model_slot(c, i, &layer);
 	if (layer < 0)
 		return s == EMBED ? &w->embed : s == NORM ? &w->norm : &w->head;
 	return (float **)((char *)&w->layer[layer] + field[s]);
@@ -160,17 +173,27 @@ weights_tensor(const struct weights *w, const struct config *c, int i)
 	return *tensor_pointer((struct weights *)w, c, i);
 }
 
-void
-weights_some(struct weights *w, const struct config *c, const bool *some)
+static size_t
+count_some(const struct config *c, const bool *some)
+{
+	struct tensor_at t;
+	size_t n = 0;
+	int i;
+
+	for (i = 0; model_tensor(c, i, &t) == 0; i++)
+		n += !some || some[i] ? t.count : 0;
+	return n;
+}
+
+/* Point to the tensors in w->all. */
+static void
+place_some(struct weights *w, const struct config *c, const bool *some)
 {
 	struct tensor_at t;
 	size_t at = 0;
 	int i;
 
-	*w = (struct weights){ .layer = xcalloc(c->layers, sizeof *w->layer) };
-	for (i = 0; model_tensor(c, i, &t) == 0; i++)
-		w->n += !some || some[i] ? t.count : 0;
-	w->all = xcalloc(w->n, sizeof *w->all);
+	memset(w->layer, 0, c->layers * sizeof *w->layer);
 	for (i = 0; model_tensor(c, i, &t) == 0; i++)
 		if (!some || some[i]) {
 			*tensor_pointer(w, c, i) = w->all + at;
@@ -181,9 +204,29 @@ weights_some(struct weights *w, const struct config *c, const bool *some)
 }
 
 void
+weights_some(struct weights *w, const struct config *c, const bool *some)
+{
+	*w = (struct weights){ .layer = xcalloc(c->layers, sizeof *w->layer), .n = count_some(c, some) };
+	w->all = xcalloc(w->n, sizeof *w->all);
+	place_some(w, c, some);
+}
+
+void
 weights_like(struct weights *w, const struct config *c)
 {
 	weights_some(w, c, NULL);
+}
+
+void
+weights_extend(struct weights *w, const struct config *c)
+{
+	size_t was = w->n;
+
+	w->n = count_some(c, NULL);
+	w->all = xreallocarray(w->all, w->n, sizeof *w->all);
+	if (w->n > was)
+		memset(w->all + was, 0, (w->n - was) * sizeof *w->all);
+	place_some(w, c, NULL);
 }
 
 void
@@ -310,17 +353,6 @@ model_free(struct model *m)
 
 /* ---- making and saving ---- */
 
-/* splitmix64 (Steele et al. 2014). */
-static uint64_t
-next64(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
 /* About normal(0, 1): twelve uniforms of 16 bits, summed in integers. Nothing here depends on the machine or its libm, as a logarithm
  * would, and the missing tail past 6 sigma is of no use to a weight. */
 static float
@@ -359,13 +391,13 @@ model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct m
 int
 model_save(const struct model *m, const char *dir, enum dtype d, struct err *e)
 {
-	int n = m->c.layers * PER_LAYER + 3, i;
+	int n = model_tensors(&m->c), i;
 	struct tensor_at *at = xcalloc(n, sizeof *at);
 	struct tensor_out *out = xcalloc(n, sizeof *out);
 	char path[PATH_MAX];
 	int rc = -1;
 
-	for (i = 0; model_tensor(&m->c, i, &at[i]) == 0; i++)
+	for (i = 0; i < n && model_tensor(&m->c, i, &at[i]) == 0; i++)
 		out[i] = (struct tensor_out){
 			.name = at[i].name, .ndim = at[i].ndim, .shape = { at[i].shape[0], at[i].shape[1] }, .data = m->w.all + at[i].offset,
 		};

@@ -16,9 +16,17 @@
 #include "op.h"
 #include "safetensors.h"
 
+/* The matrices of a layer that an adapter may lie beside. */
+enum projection { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJECTIONS };
+
+struct adapter {
+	float *a, *b;	/* [r,in] [out,r], or NULL */
+};
+
 struct layer {
 	float *ln1, *wq, *wk, *wv, *wo, *ln2, *wgate, *wup, *wdown;	/* [C] [H*D,C] [G*D,C] [G*D,C] [C,H*D] [C] [F,C] [F,C] [C,F] */
 	float *bq, *bk, *bv, *qnorm, *knorm;				/* [H*D] [G*D] [G*D] [D] [D], or NULL */
+	struct adapter lora[PROJECTIONS];
 };
 
 struct weights {
@@ -65,18 +73,20 @@ struct model *model_open(const char *dir, enum weights_as as, const struct ops *
 /* A new model: normal(0, init_range) from `seed` (norms 1, biases 0), the same on every machine. */
 struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);
 void model_free(struct model *m);
-/* model.safetensors in `dir` (no lm_head when tied). 0, or -1. */
+/* model.safetensors in `dir` (no lm_head when tied, no adapters). 0, or -1. */
 int model_save(const struct model *m, const char *dir, enum dtype d, struct err *e);
 
 /* A second allocation of the same layout, zeroed (gradients, moments). */
 void weights_like(struct weights *w, const struct config *c);
 /* One of only those tensors i of which some[i] holds, one behind the other in their order; NULL: of all. */
 void weights_some(struct weights *w, const struct config *c, const bool *some);
+/* Add to an allocation of all, or take from its end, what c's adapters need: zeros. Its tensors move. */
+void weights_extend(struct weights *w, const struct config *c);
 void weights_free(struct weights *w);
 /* Its tensor i, or NULL when it has none. */
 float *weights_tensor(const struct weights *w, const struct config *c, int i);
 
-/* Tensor i of the layout: HF name, shape and the place in w.all; -1 past the last. */
+/* Tensor i of the layout, adapters last: HF name, shape and the place in w.all; -1 past the last. */
 struct tensor_at {
 	char name[96];
 	int ndim;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "project.h"
 
 #define HEAD_FLOATS (2 << 20)	/* logits at a time: 8 MB stays in a shared cache */
 #define MIN_HEAD_ROWS 256	/* but not so few rows that the head's gradient is re-read all the time */
@@ -20,6 +21,7 @@ struct layer_acts {
 	float *x2;		/* [T,C] after attention */
 	float *rstd2, *h2;	/* [T] [T,C] */
 	float *gate, *up, *act;	/* [T,F] */
+	float *low[PROJECTIONS];	/* [T,r] where there is an adapter */
 };
 
 struct acts {
@@ -30,6 +32,7 @@ struct acts {
 	float *datt, *dq, *dk, *dv;	/* [T,H,D] [T,G,D] */
 	float *dq0, *dk0;		/* [T,H,D] [T,G,D] before the norm */
 	float *dact, *dgate, *dup;	/* [T,F] */
+	float *wide, *dlow;		/* [T,the widest projection] [T,r], with adapters */
 	float *hx, *hh, *hrstd, *dhx, *dhh;	/* the head's rows: [R,C], [R] */
 	float *logits;			/* [R,V] */
 	float *weight, *loss;		/* [T] [R] of the supervised rows */
@@ -79,6 +82,20 @@ place_layer(struct layer_acts *l, const struct config *c, size_t T, struct arena
 	l->gate = take(p, T * c->ffn);
 	l->up = take(p, T * c->ffn);
 	l->act = take(p, T * c->ffn);
+	for (int j = 0; j < PROJECTIONS; j++)
+		l->low[j] = c->lora.targets >> j & 1 ? take(p, T * c->lora.r) : NULL;
+}
+
+static size_t
+widest(const struct config *c)
+{
+	int most = 0, out, in;
+
+	for (enum projection p = 0; p < PROJECTIONS; p++) {
+		projection_shape(c, p, &out, &in);
+		most = out > most ? out : most;
+	}
+	return most;
 }
 
 static void
@@ -98,6 +115,8 @@ place_shared(struct acts *a, const struct config *c, struct arena *p)
 	a->dact = take(p, T * c->ffn);
 	a->dgate = take(p, T * c->ffn);
 	a->dup = take(p, T * c->ffn);
+	a->wide = take(p, c->lora.r ? T * widest(c) : 0);
+	a->dlow = take(p, T * c->lora.r);
 	a->hx = take(p, R * c->hidden);
 	a->hh = take(p, R * c->hidden);
 	a->dhx = take(p, R * c->hidden);
@@ -166,16 +185,16 @@ acts_bytes(const struct acts *a)
 
 /* Queries, keys and values, rotated; what their norms come from is kept beside them. */
 static void
-qkv_forward(struct model *m, const struct batch *b, const struct layer *w, struct layer_acts *l)
+qkv_forward(struct model *m, struct acts *a, const struct batch *b, const struct layer *w, struct layer_acts *l)
 {
 	const struct config *c = &m->c;
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
-	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+	int T = b->T, H = c->heads, G = c->kv_heads, D = c->head_dim;
 
-	o->linear(mach, w->qnorm ? l->q0 : l->q, l->h1, w->wq, w->bq, T, C, H * D);
-	o->linear(mach, w->knorm ? l->k0 : l->k, l->h1, w->wk, w->bk, T, C, G * D);
-	o->linear(mach, l->v, l->h1, w->wv, w->bv, T, C, G * D);
+	project(m, w, PROJ_Q, w->qnorm ? l->q0 : l->q, l->h1, T, l->low[PROJ_Q], a->wide);
+	project(m, w, PROJ_K, w->knorm ? l->k0 : l->k, l->h1, T, l->low[PROJ_K], a->wide);
+	project(m, w, PROJ_V, l->v, l->h1, T, l->low[PROJ_V], a->wide);
 	if (w->qnorm) {
 		o->rmsnorm(mach, l->q, l->qrstd, l->q0, w->qnorm, c->eps, T * H, D);
 		o->rmsnorm(mach, l->k, l->krstd, l->k0, w->knorm, c->eps, T * G, D);
@@ -196,15 +215,15 @@ layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
 	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
 
 	o->rmsnorm(mach, l->h1, l->rstd1, l->x, w->ln1, c->eps, T, C);
-	qkv_forward(m, b, w, l);
+	qkv_forward(m, a, b, w, l);
 	o->attend(mach, l->att, l->lse, l->q, l->k, l->v, b->cu, b->nseq, H, G, D);
-	o->linear(mach, l->x2, l->att, w->wo, NULL, T, H * D, C);
+	project(m, w, PROJ_O, l->x2, l->att, T, l->low[PROJ_O], a->wide);
 	o->add(mach, l->x2, l->x, (size_t)T * C);
 	o->rmsnorm(mach, l->h2, l->rstd2, l->x2, w->ln2, c->eps, T, C);
-	o->linear(mach, l->gate, l->h2, w->wgate, NULL, T, C, F);
-	o->linear(mach, l->up, l->h2, w->wup, NULL, T, C, F);
+	project(m, w, PROJ_GATE, l->gate, l->h2, T, l->low[PROJ_GATE], a->wide);
+	project(m, w, PROJ_UP, l->up, l->h2, T, l->low[PROJ_UP], a->wide);
 	o->swiglu(mach, l->act, l->gate, l->up, T, F);
-	o->linear(mach, out, l->act, w->wdown, NULL, T, F, C);
+	project(m, w, PROJ_DOWN, out, l->act, T, l->low[PROJ_DOWN], a->wide);
 	o->add(mach, out, l->x2, (size_t)T * C);
 }
 
@@ -272,10 +291,10 @@ mlp_backward(struct model *m, struct acts *a, int T, int i, const struct layer *
 	struct mach *mach = m->mach;
 	int C = m->c.hidden, F = m->c.ffn;
 
-	o->linear_back(mach, a->dact, 0, g->wdown, NULL, a->dx, l->act, w->wdown, T, F, C);
+	project_back(m, w, g, PROJ_DOWN, a->dact, 0, a->dx, l->act, l->low[PROJ_DOWN], a->dlow, T);
 	o->swiglu_back(mach, a->dgate, a->dup, a->dact, l->gate, l->up, T, F);
-	o->linear_back(mach, a->dh, 0, g->wgate, NULL, a->dgate, l->h2, w->wgate, T, C, F);
-	o->linear_back(mach, a->dh, 1, g->wup, NULL, a->dup, l->h2, w->wup, T, C, F);
+	project_back(m, w, g, PROJ_GATE, a->dh, 0, a->dgate, l->h2, l->low[PROJ_GATE], a->dlow, T);
+	project_back(m, w, g, PROJ_UP, a->dh, 1, a->dup, l->h2, l->low[PROJ_UP], a->dlow, T);
 	o->rmsnorm_back(mach, a->dx, g->ln2, a->dh, l->x2, w->ln2, l->rstd2, T, C);
 }
 
@@ -288,7 +307,7 @@ qkv_backward(struct model *m, struct acts *a, const struct batch *b, int i, cons
 	const struct layer_acts *l = &a->layer[i];
 	const struct ops *o = m->ops;
 	struct mach *mach = m->mach;
-	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim;
+	int T = b->T, H = c->heads, G = c->kv_heads, D = c->head_dim;
 
 	o->rope(mach, a->dq, b->pos, m->inv_freq, -1, T, H, D);
 	o->rope(mach, a->dk, b->pos, m->inv_freq, -1, T, G, D);
@@ -298,9 +317,9 @@ qkv_backward(struct model *m, struct acts *a, const struct batch *b, int i, cons
 		o->rmsnorm_back(mach, a->dq0, g->qnorm, a->dq, l->q0, w->qnorm, l->qrstd, T * H, D);
 		o->rmsnorm_back(mach, a->dk0, g->knorm, a->dk, l->k0, w->knorm, l->krstd, T * G, D);
 	}
-	o->linear_back(mach, a->dh, 0, g->wq, g->bq, a->dq0, l->h1, w->wq, T, C, H * D);
-	o->linear_back(mach, a->dh, 1, g->wk, g->bk, a->dk0, l->h1, w->wk, T, C, G * D);
-	o->linear_back(mach, a->dh, 1, g->wv, g->bv, a->dv, l->h1, w->wv, T, C, G * D);
+	project_back(m, w, g, PROJ_Q, a->dh, 0, a->dq0, l->h1, l->low[PROJ_Q], a->dlow, T);
+	project_back(m, w, g, PROJ_K, a->dh, 1, a->dk0, l->h1, l->low[PROJ_K], a->dlow, T);
+	project_back(m, w, g, PROJ_V, a->dh, 1, a->dv, l->h1, l->low[PROJ_V], a->dlow, T);
 }
 
 static void
@@ -312,7 +331,7 @@ attention_backward(struct model *m, struct acts *a, const struct batch *b, int i
 	struct mach *mach = m->mach;
 	int T = b->T, C = m->c.hidden, H = m->c.heads, G = m->c.kv_heads, D = m->c.head_dim;
 
-	o->linear_back(mach, a->datt, 0, g->wo, NULL, a->dx, l->att, w->wo, T, H * D, C);
+	project_back(m, w, g, PROJ_O, a->datt, 0, a->dx, l->att, l->low[PROJ_O], a->dlow, T);
 	o->attend_back(mach, a->dq, a->dk, a->dv, a->datt, l->q, l->k, l->v, l->att, l->lse, b->cu, b->nseq, H, G, D);
 	qkv_backward(m, a, b, i, g);
 	o->rmsnorm_back(mach, a->dx, g->ln1, a->dh, l->x, w->ln1, l->rstd1, T, C);

@@ -47,11 +47,11 @@ finish(struct view *v, const struct config *c)
 void
 view_floats(struct model *m)
 {
+	int n = model_tensors(&m->c), i;
 	struct tensor_at t;
-	int i;
 
 	m->v.layer = xcalloc(m->c.layers, sizeof *m->v.layer);
-	for (i = 0; model_tensor(&m->c, i, &t) == 0; i++) {
+	for (i = 0; i < n && model_tensor(&m->c, i, &t) == 0; i++) {
 		float *w = weights_tensor(&m->w, &m->c, i);
 
 		if (t.ndim == 2)

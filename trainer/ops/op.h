@@ -81,6 +81,8 @@ struct ops {
 
 	/* out_acc[n] += x[n] */
 	void (*add)(struct mach *m, float *out_acc, const float *x, size_t n);
+	/* x[n] *= by */
+	void (*scale)(struct mach *m, float *x, float by, size_t n);
 	/* sum of squares of x[n], fp64, fixed order */
 	double (*sumsq)(struct mach *m, const float *x, size_t n);
 	/* AdamW, one tensor: g scaled by gscale (clipping); m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, w -= lr * (mhat / (sqrt(vhat) + eps) + decay * w).

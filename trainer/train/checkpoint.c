@@ -9,6 +9,7 @@
 
 #include "checkpoint.h"
 #include "files.h"
+#include "lora.h"
 #include "num.h"
 #include "statefile.h"
 
@@ -59,6 +60,17 @@ copy_config(const char *dir, const struct source *src, struct err *e)
 	return rc;
 }
 
+static int
+save_adapters(const char *dir, const struct source *src, const struct model *m, struct err *e)
+{
+	char *text = lora_config(&m->c, src->model), *path = path_join(dir, "adapter_config.json");
+	int rc = file_write(path, text, strlen(text), e);
+
+	free(text);
+	free(path);
+	return rc < 0 ? -1 : lora_save(m, dir, src->adapter_dtype, e);
+}
+
 /* What transformers loads; the weights last, so that a folder with weights has all the rest. */
 static int
 save_model(const char *dir, const struct source *src, const struct model *m, struct err *e)
@@ -66,13 +78,15 @@ save_model(const char *dir, const struct source *src, const struct model *m, str
 	static const char *const names[] = { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 					     "added_tokens.json", "vocab.json", "merges.txt", NULL };
 
-	if (copy_config(dir, src, e) < 0)
+	if (!m->c.lora.r && copy_config(dir, src, e) < 0)
 		return -1;
-	if (copy_into(dir, src->model ? src->model : src->tokenizer, "generation_config.json", e) < 0)
+	if (!m->c.lora.r && copy_into(dir, src->model ? src->model : src->tokenizer, "generation_config.json", e) < 0)
 		return -1;
 	for (int i = 0; names[i]; i++)
 		if (copy_into(dir, src->tokenizer, names[i], e) < 0)
 			return -1;
+	if (m->c.lora.r)
+		return save_adapters(dir, src, m, e);
 	return model_save(m, dir, src->dtype, e);
 }
 

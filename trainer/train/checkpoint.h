@@ -6,7 +6,8 @@
  *     state.json    struct state; `run` is what a resumed run must have in common with this one
  *
  * It is made as step_N.tmp and renamed when everything is on the disk, so a step_N is whole. out/best is a link to the one whose evaluation loss was lowest.
- * The finished run's model is in out/ itself, beside a state.json that says so. */
+ * The finished run's model is in out/ itself, beside a state.json that says so. Of a model with adapters
+ * (lora.h) these are written, in PEFT's files, instead of the whole model. */
 #ifndef SA_CHECKPOINT_H
 #define SA_CHECKPOINT_H
 
@@ -23,6 +24,7 @@ struct source {
 	const char *tokenizer;	/* folder of tokenizer*.json and its companions */
 	const char *config;	/* path of config.json */
 	enum dtype dtype;
+	enum dtype adapter_dtype;
 };
 
 struct state {

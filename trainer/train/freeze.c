@@ -48,17 +48,28 @@ identify(struct run *r)
 	json_object_set_new(r->identity, "model", json_string(text));
 }
 
+/* All n tensors, or with adapters these alone. */
+static void
+start_with(struct run *r, int n)
+{
+	struct config c = r->c;
+	int base;
+
+	c.lora.r = 0;
+	base = tensors(&c);
+	r->trained = xcalloc((size_t)n, sizeof *r->trained);
+	for (int i = r->c.lora.r ? base : 0; i < n; i++)
+		r->trained[i] = true;
+}
+
 int
 freeze_choose(struct run *r, struct err *e)
 {
 	const struct opt_list *list = &r->set->freeze;
 	int n = tensors(&r->c), left = 0;
 
-	if (list->n > 0) {
-		r->trained = xcalloc((size_t)n, sizeof *r->trained);
-		for (int i = 0; i < n; i++)
-			r->trained[i] = true;
-	}
+	if (list->n > 0 || r->c.lora.r)
+		start_with(r, n);
 	for (size_t i = 0; i < list->n; i++)
 		if (match(&r->c, list->v[i], r->trained) == 0)
 			return err_set(e, "--freeze %s: the model has no such tensor", list->v[i]);

@@ -1,6 +1,6 @@
 /* freeze.h - which tensors a run trains
  *
- * A tensor whose name matches one of the patterns (fnmatch, over the names of the Hugging Face checkpoint) is frozen: it has no gradient, no moments
+ * All, or with adapters (lora.h) these alone. A tensor whose name matches one of the patterns (fnmatch, over the names of the Hugging Face checkpoint) is frozen: it has no gradient, no moments
  * and no place in state.bin, and keeps its bits. The gradient of what lies below flows through it all the same. */
 #ifndef SA_FREEZE_H
 #define SA_FREEZE_H

@@ -7,6 +7,7 @@
 
 #include "files.h"
 #include "freeze.h"
+#include "lora.h"
 #include "order.h"
 #include "run.h"
 
@@ -192,6 +193,23 @@ allocate(struct run *r, struct err *e)
 }
 
 static int
+attach_adapters(struct run *r, struct err *e)
+{
+	const struct settings *set = r->set;
+	struct lora l;
+
+	json_object_set_new(r->identity, "lora", json_string(set->lora ? set->lora : "none"));
+	if (!set->lora)
+		return 0;
+	if (lora_parse(&l, set->lora, e) < 0)
+		return -1;
+	lora_attach(r->model, &l, (uint64_t)set->seed);
+	r->c = r->model->c;
+	r->source.adapter_dtype = set->store == STORE_AUTO ? DT_F32 : r->source.dtype;
+	return 0;
+}
+
+static int
 make_model(struct run *r, struct err *e)
 {
 	const struct settings *set = r->set;
@@ -199,7 +217,7 @@ make_model(struct run *r, struct err *e)
 	r->model = set->init ? model_new(&r->c, (uint64_t)set->seed, &ops_cpu, r->mach) : model_load(set->model, &ops_cpu, r->mach, e);
 	if (!r->model)
 		return -1;
-	if (freeze_choose(r, e) < 0)
+	if (attach_adapters(r, e) < 0 || freeze_choose(r, e) < 0)
 		return -1;
 	weights_some(&r->grad, &r->c, r->trained);
 	optim_init(&r->optim, &r->c, r->trained);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lora.h"
 #include "run.h"
 
 volatile sig_atomic_t run_stopped;
@@ -174,6 +175,8 @@ finish(struct run *r, struct err *e)
 {
 	if (r->set->save_every && save(r, e) < 0)
 		return -STATUS_IO;
+	if (r->set->merge)
+		lora_merge(r->model);
 	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
 		return -STATUS_IO;
 	if (!r->set->save_every)

@@ -28,6 +28,8 @@ struct settings {
 	int schedule, loss_norm, store;
 	bool resume, pack;
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
+	const char *lora;		/* r:alpha:targets; NULL: no adapters */
+	bool merge;			/* adapters into the finished model */
 };
 
 /* Run to the end. An exit status; *sig is the signal that ended the run early (its state is saved then), or 0. */

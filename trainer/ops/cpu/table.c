@@ -21,6 +21,7 @@ const struct ops ops_cpu = {
 	.swiglu_back = cpu_swiglu_back,
 	.cross_entropy = cpu_cross_entropy,
 	.add = cpu_add,
+	.scale = cpu_scale,
 	.sumsq = cpu_sumsq,
 	.adamw = cpu_adamw,
 };

@@ -23,6 +23,7 @@ void plain_swiglu(struct mach *m, float *out, const float *gate, const float *up
 void plain_swiglu_back(struct mach *m, float *dgate, float *dup, const float *dout, const float *gate, const float *up, int T, int F);
 double plain_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, const float *weight, float scale, int T, int V);
 void plain_add(struct mach *m, float *out_acc, const float *x, size_t n);
+void plain_scale(struct mach *m, float *x, float by, size_t n);
 double plain_sumsq(struct mach *m, const float *x, size_t n);
 void plain_adamw(struct mach *m, float *w, const float *g, float *mom, float *var, size_t n, float gscale, float lr, float b1, float b2, float eps, float decay, long step);
 

@@ -21,6 +21,7 @@ const struct ops ops_plain = {
 	.swiglu_back = plain_swiglu_back,
 	.cross_entropy = plain_cross_entropy,
 	.add = plain_add,
+	.scale = plain_scale,
 	.sumsq = plain_sumsq,
 	.adamw = plain_adamw,
 };
