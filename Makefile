@@ -7,9 +7,12 @@
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
 # make nano-check measure them on held-out prompts
 # make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
+# make check-cuda the CUDA operations on the CPU, at length: ThreadSanitizer, more orders, mutants, NVIDIA's own headers where they are installed
+# make cuda       the CUDA operations for a GPU, by nvcc
 # make torture    each filter again and again with another allocation or file call failing (MOST=1500 runs a filter and way at most)
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
+CXX = g++
 SAN =
 SECONDS = 60
 THREAD = $(filter thread,$(SAN))
@@ -104,6 +107,42 @@ $B/unit/https: $B/tests/unit/https.o $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lssl -lcrypto $(NET) $(BASE)
 
+# CUDA (tests/cudasim/README.md): the same sources by nvcc for a GPU and by g++ for the CPU, where tests/cudasim runs them. Three ways of
+# building the latter, each with all objects of its own: plain, asan, tsan. The simulator itself is never instrumented.
+NVCC = $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_HEADERS = tests/cudasim/include
+SIM_SRC = $(wildcard tests/cudasim/*.cpp trainer/ops/cuda/*.cu trainer/ops/cuda/*.c trainer/ops/plain/*.c) trainer/ops/dtype.c trainer/ops/matrix.c lib/err.c
+SIM_TESTS = $(basename $(notdir $(wildcard tests/cudasim/test/*.c tests/cudasim/test/*.cu))) bugs
+SIM_FLAGS = -O2 -g -ffp-contract=off -Wno-unknown-pragmas
+SIM_CXX = $(CXX) -std=c++17 -Wall -Wextra $(SIM_FLAGS) -I$(CUDA_HEADERS) -Itests/cudasim -Itrainer/ops/cuda $(CPPFLAGS) -Itests/unit -MMD -MP
+SIM_SAN_plain =
+SIM_SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SIM_SAN_tsan = -fsanitize=thread
+SIM_DEF_asan = -DCUDASIM_ASAN
+SIM_DEF_tsan = -DCUDASIM_TSAN
+define SIM_RULES
+$B/cudasim/$1/%.o: %.cpp
+	@mkdir -p $$(@D)
+	$(SIM_CXX) $(SIM_DEF_$1) -c -o $$@ $$<
+$B/cudasim/$1/%.o: %.cu
+	@mkdir -p $$(@D)
+	$(SIM_CXX) $(SIM_SAN_$1) -x c++ -c -o $$@ $$<
+$B/cudasim/$1/%.o: %.c
+	@mkdir -p $$(@D)
+	$(CC) -std=gnu11 $(WARN) $(SIM_FLAGS) $(SIM_SAN_$1) -I$(CUDA_HEADERS) $(CPPFLAGS) -Itests/unit -Itrainer/ops/cuda -MMD -MP -c -o $$@ $$<
+$B/cudasim/$1/lib.a: $(patsubst %,$B/cudasim/$1/%.o,$(basename $(SIM_SRC)))
+$B/cudasim/$1/%: $B/cudasim/$1/tests/cudasim/test/%.o $B/cudasim/$1/lib.a
+	$(CXX) $(SIM_SAN_$1) -o $$@ $$^ -ljansson -lm
+$B/cudasim/$1/bugs: $B/cudasim/$1/tests/cudasim/bugs.o $B/cudasim/$1/lib.a
+	$(CXX) $(SIM_SAN_$1) -o $$@ $$^ -ljansson -lm
+cudasim-$1: $(SIM_TESTS:%=$B/cudasim/$1/%)
+cudasim-one-$1: $B/cudasim/$1/tests/cudasim/test/$(SIM_TEST).o $B/cudasim/$1/lib.a	# a test with SIM_ONE, another .cu, instead of its own (mutants.sh)
+	$(filter-out -MMD -MP,$(SIM_CXX)) $(SIM_SAN_$1) -x c++ -c -o $(SIM_OUT).o $(SIM_ONE)
+	$(CXX) $(SIM_SAN_$1) -o $(SIM_OUT) $$< $(SIM_OUT).o $B/cudasim/$1/lib.a -ljansson -lm
+.PHONY: cudasim-$1 cudasim-one-$1
+endef
+$(foreach m,plain asan tsan,$(eval $(call SIM_RULES,$m)))
+
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
@@ -118,8 +157,18 @@ $B/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof
-check: all $(UNIT) $(FUZZERS) $B/fault $B/torture $B/fail.so $(BENCH)
+check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/fail.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
+check-cuda: cudasim-plain cudasim-asan cudasim-tsan
+	sh tests/cudasim/check.sh $B
+# One machine code for each generation of cards from Ampere on, and PTX for those to come.
+CUDA_ARCH = 80 86 89 90 100 120
+CUDA_NVCC = $(NVCC) -std=c++17 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(CPPFLAGS) -Itrainer/ops/cuda
+$B/cuda/%.o: %.cu $(wildcard trainer/ops/cuda/*.h)
+	@mkdir -p $(@D)
+	$(CUDA_NVCC) -c -o $@ $<
+cuda: $(patsubst %.cu,$B/cuda/%.o,$(wildcard trainer/ops/cuda/*.cu))
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
 bench-infer: all $B/bench-roof
@@ -144,6 +193,6 @@ lint:
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 
-.PHONY: all check soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
+.PHONY: all check check-cuda cuda soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

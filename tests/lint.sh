@@ -7,7 +7,7 @@ wrong=$(mktemp) && sources=$(mktemp) || exit 1
 trap 'rm -f "$wrong" "$sources"' EXIT
 
 # What the README's map names: programs, scripts, headers, tests and the text that is compiled in; not the data of nano or the goldens.
-find lib filters trainer pipelines tests man Makefile packages.txt .ci/run -type f \( -name '*.[ch1-9]' -o -name '*.cu' -o -name '*.sh' -o -name '*.bash' \
+find lib filters trainer pipelines tests man Makefile packages.txt .ci/run -type f \( -name '*.[ch1-9]' -o -name '*.cpp' -o -name '*.cu' -o -name '*.sh' -o -name '*.bash' \
 	-o -name '*.bats' -o -name '*.jq' -o -name '*.py' -o -name '*.sbatch' -o -path 'filters/*' -o -path '.ci/run' -o -name Makefile -o -name packages.txt \
 	\) ! -path '*/data/*' | LC_ALL=C sort >"$sources"
 
@@ -33,7 +33,7 @@ allowed() {
 	trainer/model) echo lib trainer/ops ;;
 	trainer/serve | trainer/train) echo lib trainer/ops trainer/model ;;
 	pipelines/*) echo lib trainer/ops trainer/model ;;
-	tests/*) echo lib trainer/ops trainer/model trainer/serve trainer/train trainer/eval trainer/report ;;
+	tests/*) echo lib trainer/ops trainer/ops/cuda tests/unit trainer/model trainer/serve trainer/train trainer/eval trainer/report ;;
 	*) echo "$2: no dependencies in tests/lint.sh for this folder" >>"$wrong" ;;
 	esac
 }
@@ -48,7 +48,7 @@ folder() {
 
 # Where a header is found: beside the file, then in the order of the Makefile's -I.
 header() {
-	for d in "$1" lib trainer/ops trainer/model trainer/serve trainer/train trainer/eval trainer/report; do
+	for d in "$1" lib trainer/ops trainer/model trainer/serve trainer/train trainer/eval trainer/report trainer/ops/cuda tests/unit; do
 		[ ! -f "$d/$2" ] || { echo "$d"; return; }
 	done
 }

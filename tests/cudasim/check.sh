@@ -1,0 +1,37 @@
+#!/bin/sh
+# check.sh BUILD - `make check-cuda`: what `make check` does of the CUDA operations, at length
+#
+# Every program in all orders and builds, ThreadSanitizer with unordered blocks among them; the planted bugs; mutants. Where NVIDIA's headers
+# are (CUDA=/usr/local/cuda), the programs are built with them too: the same bytes must come of it.
+cd "$(dirname "$0")/../.." || exit 1
+build=$1
+real=${CUDA:-/usr/local/cuda}/include
+status=0
+
+step() {	# WHAT CMD...
+	what=$1
+	shift
+	if out=$("$@" 2>&1); then
+		echo "ok: $what"
+	else
+		echo "FAILED: $what"
+		echo "$out"
+		status=1
+	fi
+}
+
+programs=$(ls tests/cudasim/test/*.c tests/cudasim/test/*.cu | sed 's/.*\///; s/\..*//')
+for p in $programs; do
+	step "$p" sh tests/cudasim/run.sh "$build" full "$p"
+done
+step "planted bugs" sh tests/cudasim/bugs.sh "$build" full
+if [ -f "$real/cuda_runtime_api.h" ]; then
+	step "building with $real" make -s B="$build-nvidia" CUDA_HEADERS="$real" cudasim-plain cudasim-asan
+	for p in $programs; do
+		step "$p with NVIDIA's headers" sh tests/cudasim/run.sh "$build-nvidia" quick "$p"
+	done
+else
+	echo "left out: NVIDIA's headers are not in $real"
+fi
+step "mutants" sh tests/cudasim/mutants.sh "$build"
+exit $status

@@ -1,0 +1,110 @@
+#!/bin/sh
+# mutants.sh BUILD [FILE...] - change one token of a kernel at a time; the tests must notice
+#
+# For each .cu (or FILE, as trainer/ops/cuda/add.cu) and each place where a rule below applies, the changed source is built and its test run:
+# plain in three orders and address-sanitized, then thread-sanitized when nothing was noticed. Mutants that do not build do not count. One that
+# lives is an error, unless tests/cudasim/mutants.txt has its line: there are changes that change nothing. Prints a line for each survivor.
+cd "$(dirname "$0")/../.." || exit 1
+build=$1
+shift
+[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+tab=$(printf '\t')
+
+# A rule: an extended regular expression, a tab, what takes its place.
+cat >"$work/rules" <<R
+__syncthreads\\(\\);$tab;
+__syncwarp\\(\\);$tab;
+ < to\\b$tab <= to
+ < T\\b$tab <= T
+ < rows\\b$tab <= rows
+ < n\\b$tab <= n
+ < C\\b$tab <= C
+ < V\\b$tab <= V
+ < Vp\\b$tab <= Vp
+ < parts\\b$tab <= parts
+ < eights\\b$tab <= eights
+ < a\\.n\\b$tab <= a.n
+threadIdx\\.x % WARP == 0${tab}true
+threadIdx\\.x == 0${tab}threadIdx.x <= 1
+lane == 0${tab}lane <= 1
+warp == 0${tab}warp <= 1
+by > 0${tab}by > 1
+ \\* 8;$tab * 4;
+\\+= [A-Z]+ \\* 8${tab}+= WARP * 4
+ / 8;$tab / 4;
+ - s\\)$tab - 2 * s)
+fmaxf${tab}fminf
+ \\+ F\\)$tab)
+1 - x$tab 1 + x
+0x8000u${tab}0x7fffu
+low >> 15${tab}low >> 14
+== right${tab}!= right
+- at_target${tab}+ at_target
+ - dot${tab} + dot
+\\(size_t\\)blockIdx\\.[xy]${tab}(unsigned short)blockIdx.x
+R
+
+# "LINE COLUMN" of every match of a rule outside of comments and #include lines.
+places() {
+	awk -v re="$1" '
+		/^ \*|^\/\*|^#/ { next }
+		{
+			at = 0
+			rest = $0
+			while (match(rest, re)) {
+				print NR, at + RSTART, RLENGTH
+				at += RSTART + RLENGTH - 1
+				rest = substr(rest, RSTART + RLENGTH)
+			}
+		}' "$2"
+}
+
+change() {	# FILE LINE COLUMN LENGTH REPLACEMENT
+	awk -v line="$2" -v at="$3" -v n="$4" -v new="$5" 'NR == line { $0 = substr($0, 1, at - 1) new substr($0, at + n) } { print }' "$1"
+}
+
+# Does a test notice? The object takes the place of the file's own in the archive, in a copy of what is linked.
+built() {	# MODE FILE PROGRAM
+	make -s B="$build" SIM_ONE="$2" SIM_OUT="$work/$3.$1" SIM_TEST="$3" "cudasim-one-$1" >"$work/log" 2>&1
+}
+
+noticed() {	# FILE PROGRAM
+	built plain "$1" "$2" || return 2
+	want=
+	for how in "fwd 1" "rev 1" "rand 1"; do
+		got=$(CUDASIM_ORDER=${how% *} CUDASIM_SEED=${how#* } timeout 60 "$work/$2.plain" 2>&1) || return 0
+		got=$(echo "$got" | grep '^# read back')
+		[ -z "$want" ] || [ "$got" = "$want" ] || return 0
+		want=$got
+	done
+	built asan "$1" "$2" || return 2
+	timeout 60 "$work/$2.asan" >/dev/null 2>&1 || return 0
+	built tsan "$1" "$2" || return 2
+	CUDASIM_XBLOCK=1 CUDASIM_ASYNC=early TSAN_OPTIONS=halt_on_error=1 timeout 120 "$work/$2.tsan" >/dev/null 2>&1 || return 0
+	return 1
+}
+
+count=0
+lived=0
+for file; do
+	program=$(basename "$file" .cu)
+	while IFS="$tab" read -r re new; do
+		places "$re" "$file" >"$work/places"
+		while read -r line column length; do
+			mutant=$work/$(basename "$file")
+			change "$file" "$line" "$column" "$length" "$new" >"$mutant"
+			noticed "$mutant" "$program" </dev/null
+			case $? in
+			0) count=$((count + 1)) ;;
+			1)
+				count=$((count + 1))
+				text=$(sed -n "${line}p" "$mutant" | sed 's/^[ \t]*//')
+				grep -qxF "$file: $text" tests/cudasim/mutants.txt || { echo "$file:$line lives: $text"; lived=$((lived + 1)); } ;;
+			esac
+		done <"$work/places"
+	done <"$work/rules"
+done
+echo "$count mutants, $lived unnoticed"
+[ "$lived" = 0 ] && [ "$count" -gt 0 ]

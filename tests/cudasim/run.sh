@@ -1,0 +1,44 @@
+#!/bin/sh
+# run.sh BUILD quick|full PROGRAM [ARG...] - run a program of BUILD/cudasim/ in several orders and builds
+#
+# quick: plain in two orders and two seeds, and address-sanitized. full: thread-sanitized with unordered blocks as well, and copies and streams
+# early and late, and a device of another size. Every run must end with status 0 and read the same bytes back from the device: the line that
+# the simulator prints of them is the same in all. Prints the output of the run that is not so; status 1.
+dir=$1/cudasim
+what=$2
+program=$3
+shift 3
+
+# build order seed async streams xblock sms
+quick="plain fwd 1 late lazy 0 4
+plain rev 1 late lazy 0 4
+plain rand 1 late lazy 0 4
+plain rand 2 rand lazy 0 4
+asan fwd 1 early lazy 0 3"
+full="$quick
+plain rand 3 early eager 0 1
+asan rand 4 late lazy 0 16
+tsan fwd 1 late lazy 1 4
+tsan fwd 1 early lazy 1 4
+tsan rand 5 rand lazy 1 5"
+[ "$what" = quick ] && runs=$quick || runs=$full
+
+echo "$runs" | {
+	want=
+	while read -r build order seed async streams xblock sms; do
+		out=$(CUDASIM_ORDER=$order CUDASIM_SEED=$seed CUDASIM_ASYNC=$async CUDASIM_STREAMS=$streams CUDASIM_XBLOCK=$xblock CUDASIM_SMS=$sms \
+			TSAN_OPTIONS="halt_on_error=1 $TSAN_OPTIONS" "$dir/$build/$program" "$@" </dev/null 2>&1)
+		status=$?
+		got=$(echo "$out" | grep '^# read back')
+		why=
+		[ $status = 0 ] || why="exit status $status"
+		[ -n "$got" ] || why="${why:-it read nothing back}"
+		[ -n "$want" ] || want=$got
+		[ "$got" = "$want" ] || why="${why:-other bytes than in forward order: $want}"
+		[ -z "$why" ] || {
+			echo "$program $* ($build order=$order seed=$seed async=$async streams=$streams xblock=$xblock sms=$sms): $why"
+			echo "$out"
+			exit 1
+		}
+	done
+}

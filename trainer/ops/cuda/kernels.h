@@ -1,0 +1,135 @@
+/* kernels.h - the operations on a GPU: bf16 activations and weights, float32 sums, statistics, gradients of weights and master weights
+ *
+ * Sizes are op.h's (T tokens, C hidden size, H heads, G key-value heads, D head size, F feed-forward size, V vocabulary), and so are the
+ * meanings; what is fused or laid out otherwise is told here. `bf16` pointers are uint16_t: the bits. All pointers are device memory unless
+ * it says host; matrices are row-major and contiguous unless a row stride is given (in elements). Activations and weights begin at multiples
+ * of 16 bytes, and their row lengths and strides are multiples of 8 elements: rows are read 16 bytes at a time.
+ *
+ * A launcher puts its work into g->stream and returns: 0, or -1 with g->err set when the sizes are not what it can do or the launch was
+ * refused. Nothing waits and nothing is allocated: scratch is the caller's, its size told by a function beside the launcher.
+ *
+ * The same inputs give the same bits, on any card and in any run: no atomics on floats, and sums are split by the sizes of the problem, never
+ * by those of the card, which only sets how many blocks share the work of element-wise kernels. Matrix products are cuBLASLt's: the same bits
+ * with the same algorithm, see matmul.h. */
+#ifndef SA_KERNELS_H
+#define SA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where an operation runs, and what launch configurations are made of. Filled by gpu_open(). */
+struct gpu {
+	int device;
+	cudaStream_t stream;
+	int sms;		/* multiprocessors */
+	int threads;		/* that one of them holds at most */
+	size_t shared;		/* bytes of shared memory that a block may ask for */
+	struct err *err;	/* the caller's; may be NULL */
+};
+
+/* Look at a device and work on stream `s` of it. -1 with *err set: no such device, or older than sm_80. */
+int gpu_open(struct gpu *g, int device, cudaStream_t s, struct err *err);
+
+/* For launchers. gpu_refuse(): always -1, the message set. gpu_launched(): 0, or -1 when the launches since the last call were not accepted.
+ * gpu_blocks(): how many blocks of `threads` an element-wise kernel over `items` threads' worth of work is started with. */
+int gpu_refuse(struct gpu *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int gpu_launched(struct gpu *g, const char *what);
+int gpu_blocks(const struct gpu *g, size_t items, int threads);
+
+/* ---- add.cu ---- */
+
+/* out_acc[n] += x[n], bf16. n is a multiple of 8. */
+int gpu_add(struct gpu *g, uint16_t *out_acc, const uint16_t *x, size_t n);
+
+/* ---- rmsnorm.cu ---- */
+
+/* sum[T,C] = x + branch (rounded to bf16), out[T,C] = sum * rstd * w[C], rstd[T] = rsqrt(mean(sum^2) + eps) of the rounded sum. branch NULL: no
+ * residual, sum is not written. sum may be x. rows of x and out are C apart. */
+int gpu_rmsnorm(struct gpu *g, uint16_t *out, float *rstd, uint16_t *sum, const uint16_t *x, const uint16_t *branch, const uint16_t *w, float eps, int T, int C);
+/* dx_acc[T,C] += d loss/d x (x: what was normalised, the sum above), dw_acc[C] += d loss/d w, float. scratch: gpu_rmsnorm_back_scratch() bytes. */
+int gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t *dout, const uint16_t *x, const uint16_t *w, const float *rstd, void *scratch, int T, int C);
+size_t gpu_rmsnorm_back_scratch(int T, int C);
+
+/* The norm of each head of q or k (Qwen3), in place's stead: heads heads of D elements, rows of x and out `stride` apart. rstd[T,heads]. */
+int gpu_headnorm(struct gpu *g, uint16_t *out, int out_stride, float *rstd, const uint16_t *x, int x_stride, const uint16_t *w, float eps, int T, int heads, int D);
+/* dx (overwritten; may be dout), dw_acc[D] += ; rows of dx and dout are d_stride apart, of x x_stride. scratch: gpu_rmsnorm_back_scratch(T * heads, D). */
+int gpu_headnorm_back(struct gpu *g, uint16_t *dx, float *dw_acc, const uint16_t *dout, int d_stride, const uint16_t *x, int x_stride, const uint16_t *w, const float *rstd, void *scratch, int T, int heads, int D);
+
+/* ---- bias.cu ---- */
+
+/* dbias_acc[N] += sums of the columns of dout[T,N], rows stride apart; float. scratch: gpu_bias_back_scratch() bytes. */
+int gpu_bias_back(struct gpu *g, float *dbias_acc, const uint16_t *dout, int stride, void *scratch, int T, int N);
+size_t gpu_bias_back_scratch(int T, int N);
+
+/* ---- rope.cu ---- */
+
+/* In place on x[T,heads,D], rows `stride` apart: rotate by pos[t] * inv_freq[i]. sign = 1 forward, -1 backward. Angles in float32. */
+int gpu_rope(struct gpu *g, uint16_t *x, int stride, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);
+
+/* ---- swiglu.cu ---- */
+
+/* gate_up[T,2F]: F of gate, then F of up. out[T,F] = silu(gate) * up */
+int gpu_swiglu(struct gpu *g, uint16_t *out, const uint16_t *gate_up, int T, int F);
+/* dgate_up[T,2F] overwritten; may be gate_up. out (unless NULL) gets the forward's result again, for the weight gradient of the product after
+ * it, so that it need not be kept. */
+int gpu_swiglu_back(struct gpu *g, uint16_t *dgate_up, uint16_t *out, const uint16_t *dout, const uint16_t *gate_up, int T, int F);
+
+/* ---- embed.cu ---- */
+
+/* out[T,C] = table[ids[t],:] */
+int gpu_embed(struct gpu *g, uint16_t *out, const uint16_t *table, const int *ids, int T, int C);
+/* Host: sort the tokens of a batch by id, those of one id in order. at[T] gets positions, first[0..n] where in it each of the n different ids
+ * begins (first[n] = T), id[n] which they are; room for T + 1 and T. Returns n. */
+int gpu_embed_sort(int *at, int *first, int *id, const int *ids, int T);
+/* dtable_acc[id,:] += dout[t,:] for all tokens t of each id, in token order; float. at, first, id: gpu_embed_sort()'s, on the device. */
+int gpu_embed_back(struct gpu *g, float *dtable_acc, const uint16_t *dout, const int *at, const int *first, const int *id, int n, int C);
+
+/* ---- cross_entropy.cu ---- */
+
+/* Softmax cross entropy of logits[T,V], rows Vp >= V apart (a multiple of 8), against target[t]: loss[t] in nats; logits are overwritten with
+ * scale * d loss/d logits, columns V..Vp-1 with 0. */
+int gpu_cross_entropy(struct gpu *g, uint16_t *logits, float *loss, const int *target, float scale, int T, int V, int Vp);
+/* *sum_acc += the sum of x[n], in float64 and a fixed order. */
+int gpu_sum(struct gpu *g, double *sum_acc, const float *x, size_t n);
+
+/* ---- sumsq.cu ---- */
+
+/* part[0..gpu_sumsq_parts(n)) = sums of squares of pieces of x[n]. Gradients that are several arrays write one after the other into one
+ * array of parts. */
+int gpu_sumsq(struct gpu *g, double *part, const float *x, size_t n);
+size_t gpu_sumsq_parts(size_t n);
+/* clip[0] = the norm, clip[1] = gscale * min(1, max_norm / (norm + 1e-6)) where norm = gscale * sqrt(sum of the parts); max_norm 0: gscale. The
+ * norm of a gradient with a NaN is NaN, and so is then clip[1]. */
+int gpu_clip(struct gpu *g, float *clip, const double *part, size_t parts, float gscale, float max_norm);
+
+/* ---- adamw.cu ---- */
+
+/* The state of n parameters. The exact float32 weight is either master[], with copy[] its bf16 rounding, or the two together without
+ * master (NULL): copy[] holds the high half and low[] the low 16 bits, where copy is rounded up when bit 15 of low is set. Moments are
+ * float32 in m, v, or bf16 in m16, v16 with stochastic rounding (m, v NULL). */
+struct gpu_adamw {
+	float *master;
+	uint16_t *copy, *low;
+	float *m, *v;
+	uint16_t *m16, *v16;
+	size_t n;
+	uint64_t first;		/* of parameter 0 in the whole model: what random bits are drawn by */
+};
+
+/* One update as op.h's, g[n] times *gscale (device: clip[1] of gpu_clip; NULL: 1). step counts from 1; seed: of stochastic rounding. */
+int gpu_adamw(struct gpu *g, const struct gpu_adamw *a, const float *grad, const float *gscale, float lr, float b1, float b2, float eps, float decay, long step, uint64_t seed);
+/* From float32 weights to copy and low. */
+int gpu_adamw_split(struct gpu *g, uint16_t *copy, uint16_t *low, const float *w, size_t n);
+/* And back. */
+int gpu_adamw_join(struct gpu *g, float *w, const uint16_t *copy, const uint16_t *low, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
