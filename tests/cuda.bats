@@ -21,3 +21,39 @@ same_bits() {
 @test "cuda: add" {
 	same_bits add
 }
+
+@test "cuda: rmsnorm, of rows and of heads" {
+	same_bits rmsnorm
+}
+
+@test "cuda: bias" {
+	same_bits bias
+}
+
+@test "cuda: rope" {
+	same_bits rope
+}
+
+@test "cuda: swiglu" {
+	same_bits swiglu
+}
+
+@test "cuda: embed" {
+	same_bits embed
+}
+
+@test "cuda: cross entropy" {
+	same_bits cross_entropy
+}
+
+@test "cuda: norm and clipping" {
+	same_bits sumsq
+}
+
+@test "cuda: adamw" {
+	same_bits adamw
+}
+
+@test "cuda: matrix products" {
+	same_bits matmul
+}

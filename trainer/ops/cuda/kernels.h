@@ -92,11 +92,11 @@ int gpu_embed_back(struct gpu *g, float *dtable_acc, const uint16_t *dout, const
 
 /* ---- cross_entropy.cu ---- */
 
-/* Softmax cross entropy of logits[T,V], rows Vp >= V apart (a multiple of 8), against target[t]: loss[t] in nats; logits are overwritten with
- * scale * d loss/d logits, columns V..Vp-1 with 0. */
-int gpu_cross_entropy(struct gpu *g, uint16_t *logits, float *loss, const int *target, float scale, int T, int V, int Vp);
-/* *sum_acc += the sum of x[n], in float64 and a fixed order. */
-int gpu_sum(struct gpu *g, double *sum_acc, const float *x, size_t n);
+/* Softmax cross entropy of logits[T,V], rows Vp >= V apart (a multiple of 8), against target[t]: loss[t] in nats, not weighted; logits are
+ * overwritten with scale * weight[t] * d loss/d logits, columns V..Vp-1 with 0. weight NULL: 1 everywhere. */
+int gpu_cross_entropy(struct gpu *g, uint16_t *logits, float *loss, const int *target, const float *weight, float scale, int T, int V, int Vp);
+/* *sum_acc += the sum of weight[i] * x[i], i < n, in float64 and a fixed order. weight NULL: 1 everywhere. */
+int gpu_sum(struct gpu *g, double *sum_acc, const float *x, const float *weight, size_t n);
 
 /* ---- sumsq.cu ---- */
 
