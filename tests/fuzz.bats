@@ -23,6 +23,7 @@ holds() {
 @test "fuzz: replies of servers" { holds reply; }
 @test "fuzz: tensor files" { holds safetensors; }
 @test "fuzz: requests to the server" { holds request; }
+@test "fuzz: schemas and what they let come" { holds schema; }
 @test "fuzz: scores of judges" { holds scores; }
 @test "fuzz: taxonomy files" { holds taxonomy; }
 @test "fuzz: tokenizers" { holds tokenizer; }

@@ -9,7 +9,7 @@ setup() {
 	sa-serve "$CK" --port 0 2>log 3>&- &
 	pid=$!
 	wait_until 60 grep -q ready log
-	E=$(sed -n 's/.* ready on \(http:[^,]*\),.*/\1/p' log)
+	E=$(sed -n 's/.* ready on \(http:[^, ]*\).*/\1/p' log)
 }
 
 teardown() {

@@ -125,7 +125,7 @@ intern(struct automaton *a)
 	if (a->nstate == a->capstate)
 		grow_states(a);
 	while (a->nplace + w->nkept > a->capplace) {
-		a->capplace = a->capplace ? a->capplace * 2 : 1024;
+		a->capplace *= 2;
 		a->place = xreallocarray(a->place, a->capplace, sizeof *a->place);
 	}
 	memcpy(a->place + a->nplace, w->kept, bytes);
@@ -281,6 +281,8 @@ automaton_clear(struct automaton *a)
 	free(a->frame);
 	free(a->frames);
 	*a = (struct automaton){ .grammar = a->grammar, .work = a->work, .left = a->left };
+	a->capplace = 256;
+	a->place = xreallocarray(NULL, a->capplace, sizeof *a->place);
 	grow_states(a);
 	grow_frames(a);
 	a->frame[0] = (struct frame){ -1, -1, 0 };
@@ -293,6 +295,7 @@ automaton_free(struct automaton *a)
 	automaton_clear(a);
 	free(a->state);
 	free(a->table);
+	free(a->place);
 	free(a->frame);
 	free(a->frames);
 	free(a->work);

@@ -12,7 +12,7 @@
 #include "grammar.h"
 
 /* Texts from `from` to `to`. search: that hold a match somewhere (JSON Schema's pattern); otherwise they are matches as a whole.
- * json: as they stand in a JSON string (chars.h). p is valid UTF-8. 0, or -1 with what was wrong. */
+ * json: as they stand in a JSON string (chars.h). p is valid UTF-8 without a NUL. 0, or -1 with what was wrong. */
 int pattern_put(struct grammar *g, int from, int to, const char *p, size_t n, bool search, bool json, struct err *e);
 
 #endif

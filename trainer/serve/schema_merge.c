@@ -256,7 +256,7 @@ merge_keyword(const char *name, json_t *a, json_t *b)
 	bool numbers = json_is_number(x) && json_is_number(y), lists = short_list(x) && short_list(y);
 	int ta, tb;
 
-	if (json_equal(x, y) || schema_is_note(name))
+	if (json_equal(x, y) || schema_is_note(name) || strcmp(name, "nullable") == 0)
 		return json_incref(x);
 	if (numbers && one_of(name, least))
 		return json_incref(json_number_value(x) > json_number_value(y) ? x : y);
@@ -272,7 +272,7 @@ merge_keyword(const char *name, json_t *a, json_t *b)
 		return merge_alternatives(x, y);
 	if (strcmp(name, "items") == 0 || strcmp(name, "additionalProperties") == 0)
 		return both(x, y);
-	return strcmp(name, "nullable") == 0 ? json_false() : NULL;
+	return NULL;
 }
 
 /* prefixItems of one beside items of the other, which are about the same elements. */
@@ -310,6 +310,8 @@ merge_objects(struct schema *c, json_t *a, json_t *b)
 	}
 	if (json_object_get(out, "properties"))
 		json_object_set_new(out, "properties", merge_properties(a, b));
+	if (!json_is_true(json_object_get(a, "nullable")) || !json_is_true(json_object_get(b, "nullable")))
+		json_object_del(out, "nullable");	/* null is valid against one of them */
 	return out;
 }
 
