@@ -236,6 +236,30 @@ hello='{messages: [{role: "user", content: "Tell me about the river."}], tempera
 	assert_equal "$code" 400
 }
 
+@test "serve: logit_bias, penalties, min_p and min_tokens change what is drawn, and not its log-probabilities" {
+	local plain first most="{messages: [{role: \"user\", content: \"Tell me about the river.\"}], max_tokens: 40, temperature: 0, logprobs: true, top_logprobs: 1}"
+
+	start
+	chat "$most"
+	plain=$(jq -c '[.choices[0].logprobs.content[].token]' <<<"$body")
+	first=$(jq -c '.choices[0].logprobs.content[0]' <<<"$body")
+	chat "$most + {repetition_penalty: 1, presence_penalty: 0, frequency_penalty: 0, min_p: 0, logit_bias: {}, min_tokens: 0}"
+	assert_equal "$(jq -c '[.choices[0].logprobs.content[].token]' <<<"$body")" "$plain"
+	chat "$most + {repetition_penalty: 5}"
+	[ "$(jq -c '[.choices[0].logprobs.content[].token]' <<<"$body")" != "$plain" ]
+	is ".choices[0].logprobs.content[0] == $first"
+	chat "$most + {logit_bias: {\"70\": 40}}"
+	is '.choices[0].logprobs.content | (map(.token) | unique | length == 1) and (.[0] | .logprob < -1 and .top_logprobs[0].logprob > .logprob)'
+	chat "$most + {logit_bias: {\"70\": 40}, frequency_penalty: 2}"
+	is '.choices[0].logprobs.content | map(.token) | unique | length > 1'
+	chat "$hello + {temperature: 2, min_p: 1, seed: 1}"
+	first=$(jq -c '.choices[0].message' <<<"$body")
+	chat "$hello"
+	is ".choices[0].message == $first"
+	chat "$hello + {max_tokens: 400, min_tokens: 350}"
+	is '.usage.completion_tokens >= 350'
+}
+
 @test "serve: the same seed gives the same choices; another, or none, does not" {
 	start
 	p='{prompt: "a", temperature: 2, max_tokens: 12, n: 3}'
@@ -363,9 +387,12 @@ ids() {
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stream_options: {}}
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], top_logprobs: 2}
 		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], tools: [{}]}
-		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], logit_bias: {"1": 1}}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], logit_bias: {"1000000000": 1}}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], logit_bias: {"1": 101}}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], repetition_penalty: 0}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], max_tokens: 3, min_tokens: 4}
 		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], response_format: {type: "json_schema", json_schema: {}}}
-		400|POST|/v1/chat/completions|unsupported_parameter|{messages: [{role: "user", content: "x"}], frequency_penalty: 0.5}
+		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], frequency_penalty: 2.5}
 		400|POST|/v1/chat/completions|invalid_type|{messages: [{role: "user", content: "x"}], stop_token_ids: ["a"]}
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stop_token_ids: [-1]}
 		400|POST|/v1/chat/completions|invalid_value|{messages: [{role: "user", content: "x"}], stream: true, prompt_logprobs: 1}

@@ -71,17 +71,26 @@ uniform(uint64_t *rng)
 	return (text_random(rng) >> 11) * 0x1p-53;
 }
 
+/* A token's weight when min_p leaves it. */
+static double
+share(float logit, float best, const struct sampling *how)
+{
+	double w = weight(logit, best, how->temperature);
+
+	return w >= how->min_p ? w : 0;
+}
+
 /* Walk the whole distribution in id order; the sum is taken in the same order, so the walk ends inside it. */
 static int
-walk_all(const float *x, int V, float best, double temperature, double u)
+walk_all(const float *x, int V, float best, const struct sampling *how, double u)
 {
 	double total = 0, sum = 0;
 	int last = 0;
 
 	for (int i = 0; i < V; i++)
-		total += weight(x[i], best, temperature);
+		total += share(x[i], best, how);
 	for (int i = 0; i < V; i++) {
-		double w = weight(x[i], best, temperature);
+		double w = share(x[i], best, how);
 
 		sum += w;
 		if (sum > u * total)
@@ -128,21 +137,24 @@ walk_best(struct candidate *h, int V, const struct sampling *how, double total, 
 int
 draw_token(const float *x, int V, const struct sampling *how, uint64_t *rng, struct candidate *scratch)
 {
-	int best = draw_argmax(x, V);
+	int best = draw_argmax(x, V), n = 0;
 	double u, total = 0;
 
 	if (best < 0 || how->temperature == 0)
 		return best;
 	u = uniform(rng);
 	if (how->top_p >= 1 && (how->top_k <= 0 || how->top_k >= V))
-		return walk_all(x, V, x[best], how->temperature, u);
+		return walk_all(x, V, x[best], how, u);
 	for (int i = 0; i < V; i++) {
-		scratch[i] = (struct candidate){ x[i], i };
-		total += weight(scratch[i].logit, x[best], how->temperature);
+		double w = share(x[i], x[best], how);
+
+		if (w > 0)
+			scratch[n++] = (struct candidate){ x[i], i };
+		total += w;
 	}
-	for (int i = V / 2 - 1; i >= 0; i--)
-		sift(scratch, V, i);
-	return walk_best(scratch, V, how, total, u);
+	for (int i = n / 2 - 1; i >= 0; i--)
+		sift(scratch, n, i);
+	return walk_best(scratch, n, how, total, u);
 }
 
 int

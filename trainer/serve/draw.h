@@ -1,7 +1,8 @@
 /* draw.h - from a row of logits to a token
  *
  * Pure: the same logits, settings and generator state give the same token whatever else the server does. Sums run in fp64 in a fixed
- * order. Where logits are equal the lower id comes first, everywhere. Order of the filters, as in vLLM: temperature, top_k, top_p. */
+ * order. Where logits are equal the lower id comes first, everywhere. Order of the filters, as in vLLM: temperature, min_p, top_k,
+ * top_p. What comes before them is in adjust.h. */
 #ifndef SA_DRAW_H
 #define SA_DRAW_H
 
@@ -11,6 +12,7 @@ struct sampling {
 	double temperature;	/* 0: the most likely token */
 	double top_p;		/* keep the fewest most likely tokens whose probability reaches this; 1: all */
 	int top_k;		/* keep the k most likely; 0: all */
+	double min_p;		/* keep those with at least this share of the most likely one's probability (arXiv:2407.01082); 0: all */
 };
 
 struct candidate {

@@ -9,6 +9,7 @@
 
 #include "err.h"
 #include "form.h"
+#include "num.h"
 
 enum rule {
 	USED,		/* read below, or in prompts.c */
@@ -32,6 +33,8 @@ static const struct param {
 	{ "model", BOTH, USED }, { "messages", CHAT, USED }, { "prompt", COMPLETION, USED },
 	{ "max_tokens", BOTH, USED }, { "max_completion_tokens", BOTH, USED }, { "n", BOTH, USED },
 	{ "temperature", BOTH, USED }, { "top_p", BOTH, USED }, { "top_k", BOTH, USED }, { "seed", BOTH, USED },
+	{ "min_p", BOTH, USED }, { "presence_penalty", BOTH, USED }, { "frequency_penalty", BOTH, USED }, { "repetition_penalty", BOTH, USED },
+	{ "logit_bias", BOTH, USED }, { "min_tokens", BOTH, USED },
 	{ "stop", BOTH, USED }, { "stop_token_ids", BOTH, USED }, { "include_stop_str_in_output", BOTH, USED }, { "ignore_eos", BOTH, USED },
 	{ "stream", BOTH, USED }, { "stream_options", BOTH, USED },
 	{ "logprobs", BOTH, USED }, { "top_logprobs", CHAT, USED }, { "prompt_logprobs", BOTH, USED }, { "echo", COMPLETION, USED },
@@ -43,12 +46,11 @@ static const struct param {
 	{ "user", BOTH, IGNORED }, { "metadata", BOTH, IGNORED }, { "store", BOTH, IGNORED }, { "service_tier", BOTH, IGNORED },
 	{ "safety_identifier", BOTH, IGNORED }, { "prompt_cache_key", BOTH, IGNORED }, { "prompt_cache_retention", BOTH, IGNORED },
 	{ "parallel_tool_calls", CHAT, IGNORED }, { "request_id", BOTH, IGNORED }, { "priority", BOTH, IGNORED }, { "cache_salt", BOTH, IGNORED },
-	{ "tools", CHAT, EMPTY }, { "functions", CHAT, EMPTY }, { "logit_bias", BOTH, EMPTY }, { "suffix", COMPLETION, EMPTY },
-	{ "presence_penalty", BOTH, EMPTY }, { "frequency_penalty", BOTH, EMPTY }, { "min_p", BOTH, EMPTY }, { "min_tokens", BOTH, EMPTY },
+	{ "tools", CHAT, EMPTY }, { "functions", CHAT, EMPTY }, { "suffix", COMPLETION, EMPTY },
 	{ "use_beam_search", BOTH, EMPTY }, { "truncate_prompt_tokens", BOTH, EMPTY }, { "add_special_tokens", CHAT, EMPTY },
 	{ "chat_template", CHAT, EMPTY }, { "reasoning_effort", CHAT, EMPTY }, { "verbosity", CHAT, EMPTY }, { "audio", CHAT, EMPTY },
 	{ "prediction", CHAT, EMPTY }, { "web_search_options", CHAT, EMPTY },
-	{ "best_of", COMPLETION, ONE }, { "repetition_penalty", BOTH, ONE }, { "skip_special_tokens", BOTH, TRUE_ONLY },
+	{ "best_of", COMPLETION, ONE }, { "skip_special_tokens", BOTH, TRUE_ONLY },
 	{ "tool_choice", CHAT, NO_TOOL }, { "function_call", CHAT, NO_TOOL },
 	{ "modalities", CHAT, TEXT_ONLY },
 };
@@ -222,11 +224,51 @@ read_seed(struct request *r, json_t *root, struct req_error *e)
 }
 
 static int
+read_bias(struct request *r, json_t *o, const struct serving *s, struct req_error *e)
+{
+	const char *name;
+	json_t *v;
+
+	if (!o || json_is_null(o) || (json_is_array(o) && json_array_size(o) == 0))
+		return 0;
+	if (!json_is_object(o) || json_object_size(o) > ADJUST_BIASES)
+		return req_fail(e, 400, "logit_bias", "invalid_type", "'logit_bias' must be an object of at most %d token ids", ADJUST_BIASES);
+	r->adjust.bias = xcalloc(json_object_size(o) + 1, sizeof *r->adjust.bias);
+	json_object_foreach(o, name, v) {
+		long long id;
+
+		if (num_int(name, 0, s->vocab - 1, &id, NULL) < 0)
+			return req_fail(e, 400, "logit_bias", "invalid_value", "'logit_bias': '%.40s' is no token id of the vocabulary (0 to %d)", name, s->vocab - 1);
+		if (!json_is_number(v) || !(fabs(json_number_value(v)) <= 100))
+			return req_fail(e, 400, "logit_bias", "invalid_value", "'logit_bias': a bias must be a number from -100 to 100");
+		r->adjust.bias[r->adjust.nbias++] = (struct bias){ id, json_number_value(v) };
+	}
+	return 0;
+}
+
+static int
+read_adjust(struct request *r, json_t *root, const struct serving *s, struct req_error *e)
+{
+	struct adjust *a = &r->adjust;
+	long long min_tokens = 0;
+
+	a->repetition = 1;
+	if (param_num(root, "repetition_penalty", 0.01, 100, &a->repetition, e) < 0 || param_num(root, "presence_penalty", -2, 2, &a->presence, e) < 0 ||
+	    param_num(root, "frequency_penalty", -2, 2, &a->frequency, e) < 0 || param_num(root, "min_p", 0, 1, &r->how.min_p, e) < 0 ||
+	    param_int(root, "min_tokens", 0, INT32_MAX, &min_tokens, e) < 0)
+		return -1;
+	if (r->max_tokens >= 0 && min_tokens > r->max_tokens)
+		return req_fail(e, 400, "min_tokens", "invalid_value", "'min_tokens' must not be more than 'max_tokens'");
+	a->min_tokens = min_tokens;
+	return read_bias(r, json_object_get(root, "logit_bias"), s, e);
+}
+
+static int
 read_settings(struct request *r, json_t *root, const struct serving *s, struct req_error *e)
 {
 	long long n = 1, max = r->kind == REQ_CHAT ? -1 : 16, top_k = 0;
 
-	r->how = (struct sampling){ 1, 1, 0 };
+	r->how = (struct sampling){ .temperature = 1, .top_p = 1 };
 	if (param_num(root, "temperature", 0, 2, &r->how.temperature, e) < 0 || param_num(root, "top_p", 0, 1, &r->how.top_p, e) < 0 ||
 	    param_int(root, "top_k", -1, INT32_MAX, &top_k, e) < 0 || param_int(root, "n", 1, REQ_CHOICES, &n, e) < 0 ||
 	    param_bool(root, "echo", &r->echo, e) < 0)
@@ -239,7 +281,7 @@ read_settings(struct request *r, json_t *root, const struct serving *s, struct r
 	r->n = n;
 	r->max_tokens = max;
 	r->how.top_k = top_k < 0 ? 0 : top_k;
-	if (read_seed(r, root, e) < 0 || read_stream(r, root, e) < 0 || read_logprobs(r, root, e) < 0)
+	if (read_adjust(r, root, s, e) < 0 || read_seed(r, root, e) < 0 || read_stream(r, root, e) < 0 || read_logprobs(r, root, e) < 0)
 		return -1;
 	return read_end(r, root, s, e);
 }
@@ -316,6 +358,8 @@ req_free(struct request *r)
 	ids_free(&r->stop_ids);
 	stops_free(&r->stop);
 	guide_release(r->guide);
+	free(r->adjust.bias);
+	r->adjust.bias = NULL;
 	r->guide = NULL;
 	r->prompt = NULL;
 	r->nprompts = 0;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "adjust.h"
 #include "draw.h"
 #include "guide.h"
 #include "param.h"
@@ -29,6 +30,7 @@ struct request {
 	size_t nprompts;
 	int n;			/* choices a prompt */
 	struct sampling how;
+	struct adjust adjust;
 	uint64_t seed;
 	struct stops stop;
 	bool stop_shown;	/* a stop string is part of the text that it ends */

@@ -25,16 +25,23 @@ turn_init(struct turn *t)
 	t->back = xcalloc(t->max, sizeof *t->back);
 	t->chunk = xcalloc(t->max, sizeof *t->chunk);
 	t->scratch = xcalloc(mach_threads(t->mach), sizeof *t->scratch);
-	for (int i = 0; i < mach_threads(t->mach); i++)
+	t->adjust = xcalloc(mach_threads(t->mach), sizeof *t->adjust);
+	for (int i = 0; i < mach_threads(t->mach); i++) {
 		t->scratch[i] = xcalloc(t->model->c.vocab, sizeof **t->scratch);
+		t->adjust[i].count = xcalloc(t->model->c.vocab, sizeof *t->adjust[i].count);
+	}
 }
 
 void
 turn_free(struct turn *t)
 {
-	for (int i = 0; i < mach_threads(t->mach); i++)
+	for (int i = 0; i < mach_threads(t->mach); i++) {
 		free(t->scratch[i]);
+		free(t->adjust[i].count);
+		free(t->adjust[i].old);
+	}
 	free(t->scratch);
+	free(t->adjust);
 	free(t->active);
 	free(t->back);
 	free(t->chunk);
@@ -403,21 +410,40 @@ place_logits(struct turn *t, int nchunks)
 
 /* ---- draw ---- */
 
+/* The next token of a sequence, or -1. What its form rules out stays ruled out in the logits; what the request adjusts is undone. */
+static int
+draw(struct turn *t, struct row *r, int part)
+{
+	struct seq *s = r->s;
+	const struct request *req = s->req;
+	const struct config *c = &t->model->c;
+	struct adjust_scratch *w = &t->adjust[part];
+	int end[CONFIG_MAX_EOS + STOP_MAX], id;
+
+	if (req->guide)
+		guide_mask(req->guide, &s->at, s->c.text.p + s->c.from, s->c.text.n - s->c.from, r->logits);
+	memcpy(end, c->eos, c->neos * sizeof *end);
+	for (size_t i = 0; i < req->stop_ids.n; i++)
+		end[c->neos + i] = req->stop_ids.v[i];
+	adjust_logits(w, &req->adjust, s->ids, s->prompt->ids.n, s->n, end, c->neos + req->stop_ids.n, r->logits);
+	id = draw_token(r->logits, c->vocab, &req->how, &s->rng, t->scratch[part]);
+	adjust_undo(w, r->logits);
+	return id;
+}
+
 /* Draw or look up, and score. out.id is -1 when the logits are no numbers. */
 static void
-score(struct row *r, int V, struct candidate *scratch)
+score(struct turn *t, struct row *r, int part)
 {
 	const struct request *req = r->s->req;
 	int top = r->target >= 0 && (!req->echo || req->prompt_logprobs > req->logprobs) ? req->prompt_logprobs : req->logprobs;
-	const struct choice *c = &r->s->c;
+	int V = t->model->c.vocab;
 	struct scored *o = &r->out;
 	double lse;
 
 	*o = (struct scored){ .id = r->target };
-	if (r->target < 0 && req->guide)
-		guide_mask(req->guide, &r->s->at, c->text.p + c->from, c->text.n - c->from, r->logits);
 	if (r->target < 0 && r->s->max > 0)
-		o->id = draw_token(r->logits, V, &req->how, &r->s->rng, scratch);
+		o->id = draw(t, r, part);
 	if (o->id < 0 || top < 0)
 		return;
 	lse = draw_lse(r->logits, V);
@@ -441,7 +467,7 @@ score_part(void *arg, int part, int parts)
 	struct turn *t = arg;
 
 	for (size_t i = part; i < t->nrow; i += parts)
-		score(&t->row[i], t->model->c.vocab, t->scratch[part]);
+		score(t, &t->row[i], part);
 }
 
 /* A row's result reaches its sequence, in the order of the text. */

@@ -72,6 +72,7 @@ struct turn {
 	float *logits;		/* [caplogits, vocab] */
 	size_t caplogits;
 	struct candidate **scratch;	/* one vocabulary a thread */
+	struct adjust_scratch *adjust;	/* one a thread */
 };
 
 /* Zeroed but for model, tok, mach, pool, budget and max. */
