@@ -1,9 +1,10 @@
 /* families.c - every architecture against transformers (goldens/make_families.py): logits, gradients, greedy continuations and long contexts; alone, in
- * a batch and in chunks */
+ * a batch and in chunks; from floats and out of the mapped files, on every instruction set that is here */
 #include "families.h"
 
 #include <unistd.h>
 
+#include "cpu/isa.h"
 #include "golden.h"
 
 #define FAMILY "tests/goldens/family/"
@@ -34,6 +35,37 @@ logits_equal_those_of_transformers(void)
 		check_logits(path(name, ""), path(name, "/expect"), &ops_cpu);
 	check_logits(FAMILY "qwen2", FAMILY "qwen2/expect", &ops_plain);
 	check_logits(FAMILY "qwen3", FAMILY "qwen3/expect", &ops_plain);
+}
+
+static struct model *
+open_mapped(const char *name, enum weights_as as)
+{
+	struct err e = { "" };
+	struct model *m = model_open(path(name, ""), as, &ops_cpu, mach, &e);
+
+	if (!CHECK(m))
+		printf("# %s\n", e.msg);
+	return m;
+}
+
+static void
+mapped_checkpoints_have_the_logits_of_transformers_on_every_instruction_set(void)
+{
+	enum isa was = isa_now();
+	const char *name;
+
+	for (enum isa i = 0; i < ISA_COUNT; i++) {
+		int bad = t_bad;
+
+		if (!isa_usable(i))
+			continue;
+		isa_use(i);
+		EACH(name)
+			check_model(open_mapped(name, WEIGHTS_F32), path(name, "/expect"));
+		if (t_bad > bad)
+			printf("#   SA_CPU=%s\n", isa_names[i]);
+	}
+	isa_use(was);
 }
 
 static void
@@ -150,21 +182,57 @@ a_batch_of_eight_has_the_bits_of_each_alone(void)
 	each_model(check_batch);
 }
 
-/* In chunks of odd sizes. */
+/* With the products of the checkpoint's own dtype. */
+static void
+a_batch_of_eight_has_them_out_of_the_mapped_files_too(void)
+{
+	const char *name;
+
+	EACH(name) {
+		struct model *m = open_mapped(name, WEIGHTS_AUTO);
+		struct golden g;
+
+		if (m && golden_open(&g, path(name, "/expect"))) {
+			check_batch(m, &g);
+			golden_close(&g);
+		}
+		model_free(m);
+	}
+}
+
+#define COMPANY 7
+
+/* In chunks of odd sizes, among seven others that come with every chunk. */
 static void
 run_long(struct model *m, const int *ids, float *logits)
 {
-	static const int cuts[] = { 4001, 1, 777, 2048, 1, 1620 };
-	struct kv_pool *pool = pool_for(m, LONG);
-	struct kv *kv = kv_new(pool);
+	static const int cuts[] = { 4001, 1, 777, 2048, 1, 1620 }, ncuts = sizeof cuts / sizeof *cuts;
+	struct kv_pool *pool = pool_for(m, LONG + 2 * COMPANY * KV_PAGE);
+	struct chunk c[COMPANY + 1] = { { .kv = kv_new(pool) } };
 	struct err e;
-	int at = 0;
+	int at = 0, k;
 
-	for (size_t i = 0; i < sizeof cuts / sizeof *cuts; at += cuts[i++])
-		CHECK_INT(model_forward(m, &(struct chunk){ kv, ids + at, cuts[i], 0, logits + (size_t)at * m->c.vocab }, 1, &e), 0);
+	for (k = 1; k <= COMPANY; k++)
+		c[k] = (struct chunk){ kv_new(pool), ids + k, k, k, NULL };
+	for (int i = 0; i < ncuts; at += cuts[i++]) {
+		c[0] = (struct chunk){ c[0].kv, ids + at, cuts[i], 0, logits + (size_t)at * m->c.vocab };
+		if (!CHECK(model_forward(m, c, COMPANY + 1, &e) == 0))
+			printf("# %s\n", e.msg);
+	}
 	CHECK_INT(at, LONG);
-	kv_free(kv);
+	for (k = 0; k <= COMPANY; k++)
+		kv_free(c[k].kv);
 	kv_pool_free(pool);
+}
+
+/* The bits of the long sequence at once and alone. */
+static void
+check_once(struct model *m, const int *ids, const float *logits)
+{
+	float *once = run(m, ids, LONG);
+
+	CHECK(memcmp(once, logits, (size_t)LONG * m->c.vocab * sizeof *once) == 0);
+	free(once);
 }
 
 static void
@@ -172,7 +240,7 @@ check_long(struct model *m, const struct golden *g)
 {
 	const struct tensor *last = tensors_find(g->file, "long.last"), *loss = tensors_find(g->file, "long.loss");
 	int V = m->c.vocab, *ids, t;
-	float *logits, *want, *nll, *once;
+	float *logits, *want, *nll;
 	double off = 0;
 
 	if (m->c.heads == 7)	/* qwen2, which has none */
@@ -187,11 +255,8 @@ check_long(struct model *m, const struct golden *g)
 	for (t = 0; t + 1 < LONG; t += 16)
 		off = fmax(off, fabs(surprise(logits + (size_t)t * V, V, ids[t + 1]) - nll[t / 16]));
 	CHECK_NUM(off, 0, 1e-4);
-	if (m->c.rope_llama3) {	/* once is enough */
-		once = run(m, ids, LONG);
-		CHECK(memcmp(once, logits, (size_t)LONG * V * sizeof *once) == 0);
-		free(once);
-	}
+	if (m->c.rope_llama3)	/* one of them is enough */
+		check_once(m, ids, logits);
 	free(ids);
 	free(want);
 	free(nll);
@@ -202,6 +267,24 @@ static void
 long_contexts_are_those_of_transformers_in_chunks_and_at_once(void)
 {
 	each_model(check_long);
+}
+
+static void
+a_long_context_out_of_the_mapped_file_has_one_form_of_its_bits(void)
+{
+	struct model *m = open_mapped("qwen3", WEIGHTS_AUTO);
+	int *ids = malloc(LONG * sizeof *ids);
+	float *logits;
+
+	if (m) {
+		logits = malloc((size_t)LONG * m->c.vocab * sizeof *logits);
+		fill_ids(ids, LONG, m->c.vocab, 5);
+		run_long(m, ids, logits);
+		check_once(m, ids, logits);
+		free(logits);
+	}
+	free(ids);
+	model_free(m);
 }
 
 /* ---- files ---- */
@@ -286,10 +369,13 @@ main(void)
 	if (!mkdtemp(tmp))
 		return 99;
 	RUN(logits_equal_those_of_transformers);
+	RUN(mapped_checkpoints_have_the_logits_of_transformers_on_every_instruction_set);
 	RUN(gradients_equal_those_of_torch);
 	RUN(greedy_continuations_are_those_of_transformers);
 	RUN(a_batch_of_eight_has_the_bits_of_each_alone);
+	RUN(a_batch_of_eight_has_them_out_of_the_mapped_files_too);
 	RUN(long_contexts_are_those_of_transformers_in_chunks_and_at_once);
+	RUN(a_long_context_out_of_the_mapped_file_has_one_form_of_its_bits);
 	RUN(a_saved_checkpoint_has_all_tensors_of_its_family);
 	RUN(a_new_model_begins_without_bias_and_with_norms_of_one);
 	RUN(a_family_without_them_has_no_place_for_biases_and_norms);

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "cpu/isa.h"
 #include "golden.h"
 
 #define GOLDENS "tests/goldens/"
@@ -60,11 +61,12 @@ check_bf16(const char *checkpoint, const json_t *theirs)
 	char dir[128], golden[128];
 	struct golden g;
 	struct model *m;
+	struct err e;
 
 	snprintf(dir, sizeof dir, GOLDENS "%s", checkpoint);
 	snprintf(golden, sizeof golden, GOLDENS "%s", json_string_value(json_object_get(theirs, "golden")));
-	m = load(dir, &ops_cpu);
-	if (!m || !golden_open(&g, golden))
+	m = model_open(dir, WEIGHTS_AUTO, &ops_cpu, mach, &e);
+	if (!CHECK(m) || !golden_open(&g, golden))
 		return;
 	measure(m, &g, &logits, &loss);
 	if (!CHECK(sqrt(logits.sum / logits.n) <= bounds[0] && sqrt(loss.sum / loss.n) <= bounds[1]))
@@ -78,11 +80,18 @@ static void
 bf16_checkpoints_are_no_further_off_than_transformers_in_bf16(void)
 {
 	json_t *all = json_load_file(GOLDENS "bf16.json", 0, NULL), *theirs;
+	enum isa was = isa_now();
 	const char *checkpoint;
 
 	CHECK_INT(json_object_size(all), 4);
-	json_object_foreach(all, checkpoint, theirs)
-		check_bf16(checkpoint, theirs);
+	for (enum isa i = 0; i < ISA_COUNT; i++) {
+		if (!isa_usable(i))
+			continue;
+		isa_use(i);
+		json_object_foreach(all, checkpoint, theirs)
+			check_bf16(checkpoint, theirs);
+	}
+	isa_use(was);
 	json_decref(all);
 }
 
