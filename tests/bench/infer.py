@@ -69,9 +69,14 @@ class Bench:
         subprocess.run([self.python, HERE + "/mkmodel.py", *SHAPES, self.models], env=self.env)
         self.names = [n for n in SHAPES if os.path.exists(f"{self.models}/{n}/tokenizer.json")]
 
+    def keep(self, line, **more):
+        self.results.append(dict(json.loads(line), **more))
+        with open(self.build + "/bench-infer.ndjson", "a") as f:
+            f.write(json.dumps(self.results[-1]) + "\n")
+
     def roof(self):
         p = subprocess.run([*self.alone, self.build + "/bench-roof", THREADS], capture_output=True, text=True, check=True)
-        self.results.append(dict(json.loads(p.stdout), engine="roof", load=load()))
+        self.keep(p.stdout, engine="roof", load=load())
 
     def measure(self, name, engine, work):
         cell = (name, engine, work)
@@ -80,11 +85,12 @@ class Bench:
         say(" ".join(cell))
         before, line = load(), self.engine("measure", engine, work, name, self.models, prefix=self.alone)
         if line:
-            self.results.append(dict(json.loads(line), model=name, engine=engine, work=work, load=max(before, load())))
+            self.keep(line, model=name, engine=engine, work=work, load=max(before, load()))
         else:
             self.failed.add(cell)
 
     def run(self):
+        open(self.build + "/bench-infer.ndjson", "w").close()
         for r in range(REPEATS):
             self.roof()
             for name in self.names:
@@ -94,8 +100,6 @@ class Bench:
                     for engine in MANY:
                         if r == 0 or engine != "llama-server" or name != "m1b":   # minutes each, and one after the other whatever is asked
                             self.measure(name, engine, work)
-        with open(self.build + "/bench-infer.ndjson", "w") as f:
-            f.writelines(json.dumps(r) + "\n" for r in self.results)
 
 
 # ---- the table ----

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "t.h"
 #include "text.h"
+#include "utf8.h"
 
 #define GOLDEN "tests/goldens/tokenizer"
 #define QWEN "tests/goldens/tokenizer-qwen"
@@ -216,6 +217,28 @@ a_million_times_one_letter_is_one_piece(void)
 	free(s);
 }
 
+/* What makes a pattern, a search or a normalizer go over the same bytes again and again, if it does: each would take hours then. */
+static void
+a_million_bytes_of_anything_are_gone_over_a_few_times(void)
+{
+	static const char *const units[] = {
+		"\n", " \n", "\n  ", "\t", "'", "'s", "''s ", "1", "1 ", "!", " !", "!\n", "<", "<|eot_id", "<|eot_id|> ", "<tool", "word", " word", "\xff", "a\xff",
+		"\xe4\xbd", "\xf0\x9f\x98\x80", "\u4f60", "\u3000", "\u2028 ", "\u0e33", "\xf0\x9f\x91\xa8\xe2\x80\x8d", "\xea\xb0\x80\xe1\x86\xa8", "zebra", " Q\xcd\x8f",
+	};
+	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+		buf_clear(&b);
+		while (b.n < 1 << 20)
+			buf_adds(&b, units[i]);
+		buf_adds(&b, "x");
+		check_round(tok, b.p, b.n);
+		if (!strstr(units[i], "\xea"))	/* which the normal form composes */
+			check_round(qwen, b.p, b.n);
+	}
+	buf_free(&b);
+}
+
 /* Half a million marks on one letter, the worst order for a sort: quick, and all there. */
 static void
 a_million_bytes_of_marks_are_one_character(void)
@@ -325,6 +348,34 @@ a_stream_may_send_whole_characters_only(void)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		if (!CHECK(utf8_whole(cases[i].s, strlen(cases[i].s)) == cases[i].whole))
 			printf("#   case %zu\n", i);
+}
+
+/* As a server streams: after each token whatever is whole by then goes out, and nothing is lost. */
+static void
+decoded_streams_are_whole_characters(void)
+{
+	static const char text[] = "na\u00efve \u4f60\u597d\uff0c\U0001f468\u200d\U0001f469\u200d\U0001f467! \u0e01\u0e33\u0e49 Vi\u1ec7t \U0001d518 e\u0323\u0301 \ud55c\uad6d\uc5b4";
+	struct buf held = BUF_INIT(4096), sent = BUF_INIT(4096);
+	struct ids ids = { 0 };
+	size_t n, whole;
+	int broken = 0;
+
+	tok_encode(tok, text, sizeof text - 1, false, &ids);
+	for (size_t i = 0; i < ids.n; i++) {
+		const char *p = tok_bytes(tok, ids.v[i], &n);
+
+		buf_add(&held, p, n);
+		whole = utf8_whole(held.p, held.n);
+		CHECK(whole == 0 || utf8_valid((const unsigned char *)held.p, whole));
+		broken += whole < held.n;
+		buf_add(&sent, held.p, whole);
+		memmove(held.p, held.p + whole, held.n -= whole);
+	}
+	CHECK(broken > 10);	/* tokens that end within a character, or this shows nothing */
+	CHECK_BYTES(sent.p, sent.n, text, sizeof text - 1);
+	ids_free(&ids);
+	buf_free(&held);
+	buf_free(&sent);
 }
 
 /* Put `value` (JSON) at `path`, members and indices separated by spaces; a last index of "+" appends. */
@@ -460,11 +511,13 @@ main(void)
 	RUN(merges_may_be_pairs);
 	RUN(bytes_that_are_not_utf8_are_kept);
 	RUN(a_million_times_one_letter_is_one_piece);
+	RUN(a_million_bytes_of_anything_are_gone_over_a_few_times);
 	RUN(a_million_bytes_of_marks_are_one_character);
 	RUN(threads_share_a_tokenizer);
 	RUN(text_of_special_tokens_stays_text_unless_asked_for);
 	RUN(tokens_are_found_by_name_and_by_id);
 	RUN(a_stream_may_send_whole_characters_only);
+	RUN(decoded_streams_are_whole_characters);
 	RUN(what_is_not_known_is_refused_by_name);
 	RUN(a_token_to_be_normalized_is_refused_with_a_normalizer);
 	RUN(a_merge_given_twice_is_refused);
