@@ -68,6 +68,8 @@ $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -l:libjansson.a	# no shared libraries: its own memory counts as the command's least
 $B/bench-roof: $B/tests/bench/roof.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$B/bench-model: $B/tests/bench/model.o $B/trainer/eval/mt19937.o $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 $B/bench-ops: $B/tests/bench/ops.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/torture: $B/tests/torture/torture.o $B/libsa.a

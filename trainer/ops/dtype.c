@@ -3,14 +3,6 @@
 
 #include "dtype.h"
 
-size_t
-dtype_size(enum dtype d)
-{
-	static const size_t size[] = { [DT_F32] = 4, [DT_F16] = 2, [DT_BF16] = 2, [DT_INT8] = 1 };
-
-	return size[d];
-}
-
 static float
 float_of(uint32_t bits)
 {

@@ -1,7 +1,7 @@
 /* dots-tile.h - the register tile of scalar products, included by dots.c once per instruction set
  *
  * NAME(x), TARGET, NATIVE (the dtype of x), E (its type), V (a vector of sums), X (a vector of x or of weights), LANES (elements of an X), ROWS (most
- * rows of a tile). NAME(x_at)(p), NAME(w_at)(d, p, i, scale): LANES elements of x; of a row of dtype d from element i on. NAME(mac)(sum, a, b):
+ *rows of a tile). NAME(x_at)(p), NAME(w_at)(d, p, i, scale): LANES elements of x; of a row of dtype d from element i on. NAME(mac)(sum, a, b):
  * sum + a b, lane by lane. NAME(sum4)(a, b, c, d): the sums of their lanes, as four floats. */
 
 static inline __attribute__((always_inline)) TARGET void
@@ -40,8 +40,10 @@ NAME(rest)(const int rows, const enum dtype d, V sum[][STRIP], const char *x, si
 	NAME(step)(rows, d, sum, x, ldx, &end, 0);
 }
 
+/* The first `fetch` rows of `ahead` are fetched meanwhile: spread like that, reading them overlaps with the products. */
 static inline __attribute__((always_inline)) TARGET void
-NAME(tile)(const int rows, const enum dtype d, float *out, size_t ldo, const char *x, size_t ldx, const struct strip *s, size_t cols, size_t k, bool accum)
+NAME(tile)(const int rows, const enum dtype d, const int fetch, const char *const *ahead, float *out, size_t ldo, const char *x, size_t ldx,
+	   const struct strip *s, size_t cols, size_t k, bool accum)
 {
 	V sum[ROWS][STRIP];
 	size_t i;
@@ -52,8 +54,12 @@ NAME(tile)(const int rows, const enum dtype d, float *out, size_t ldo, const cha
 #pragma GCC unroll 4
 		for (j = 0; j < STRIP; j++)
 			sum[r][j] = (V){ 0 };
-	for (i = 0; i + LANES <= k; i += LANES)
+	for (i = 0; i + LANES <= k; i += LANES) {
+#pragma GCC unroll 4
+		for (j = 0; j < fetch; j++)
+			__builtin_prefetch(ahead[j] + i * dtype_size(d));
 		NAME(step)(rows, d, sum, x + i * sizeof(E), ldx, s, i);
+	}
 	if (i < k)
 		NAME(rest)(rows, d, sum, x + i * sizeof(E), ldx, s, i, k);
 #pragma GCC unroll 8
@@ -61,36 +67,35 @@ NAME(tile)(const int rows, const enum dtype d, float *out, size_t ldo, const cha
 		put4(out + r * ldo, NAME(sum4)(sum[r][0], sum[r][1], sum[r][2], sum[r][3]), cols, accum);
 }
 
-/* As many rows as one tile takes; returns how many. */
-static inline __attribute__((always_inline)) TARGET size_t
-NAME(some)(const enum dtype d, float *out, size_t ldo, const char *x, size_t ldx, size_t rows, const struct strip *s, size_t cols, size_t k, bool accum)
+static inline __attribute__((always_inline)) TARGET void
+NAME(rows)(size_t rows, const enum dtype d, const int fetch, const char *const *ahead, float *out, size_t ldo, const char *x, size_t ldx,
+	   const struct strip *s, size_t cols, size_t k, bool accum)
 {
-	if (rows >= ROWS) {
-		NAME(tile)(ROWS, d, out, ldo, x, ldx, s, cols, k, accum);
-		return ROWS;
+	switch (rows) {
+#define CASE(r) case r: NAME(tile)(r <= ROWS ? r : 1, d, fetch, ahead, out, ldo, x, ldx, s, cols, k, accum); break;
+	CASE(6) CASE(5) CASE(4) CASE(3) CASE(2) CASE(1)
+#undef CASE
 	}
-	if (ROWS > 4 && rows >= 4) {
-		NAME(tile)(ROWS > 4 ? 4 : 1, d, out, ldo, x, ldx, s, cols, k, accum);
-		return 4;
-	}
-	if (rows >= 2) {
-		NAME(tile)(2, d, out, ldo, x, ldx, s, cols, k, accum);
-		return 2;
-	}
-	NAME(tile)(1, d, out, ldo, x, ldx, s, cols, k, accum);
-	return 1;
 }
 
 static inline __attribute__((always_inline)) TARGET void
 NAME(run)(const enum dtype d, float *out, size_t ldo, const char *x, size_t ldx, size_t rows, const struct strip *s, size_t cols, size_t k, bool accum,
 	  const struct strip *next)
 {
-	size_t bytes = k * dtype_size(d), share = (bytes * ROWS + rows - 1) / rows, at, n;
+	size_t bytes = k * dtype_size(d), share = (bytes * ROWS + rows - 1) / rows, at, n = rows <= ROWS ? rows : (rows + 1) / 2;
 
-	for (at = 0; rows > 0; rows -= n, out += n * ldo, x += n * ldx, at += share) {
-		if (next)
-			fetch(next, at, at + share < bytes ? at + share : bytes);
-		n = NAME(some)(d, out, ldo, x, ldx, rows, s, cols, k, accum);
+	if (next && rows <= ROWS) {
+		NAME(rows)(rows, d, 4, next->w, out, ldo, x, ldx, s, cols, k, accum);
+	} else if (next && rows <= 2 * ROWS) {
+		NAME(rows)(n, d, 2, next->w, out, ldo, x, ldx, s, cols, k, accum);
+		NAME(rows)(rows - n, d, 2, next->w + 2, out + n * ldo, ldo, x + n * ldx, ldx, s, cols, k, accum);
+	} else {
+		for (at = 0; rows > 0; rows -= n, out += n * ldo, x += n * ldx, at += share) {
+			n = rows >= 2 * ROWS ? ROWS : rows > ROWS ? (rows + 1) / 2 : rows;
+			if (next)
+				fetch(next, at, at + share < bytes ? at + share : bytes);
+			NAME(rows)(n, d, 0, NULL, out, ldo, x, ldx, s, cols, k, accum);
+		}
 	}
 }
 

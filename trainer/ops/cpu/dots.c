@@ -100,7 +100,7 @@ base_put(float *out, const float *x)
 #define V __m256
 #define X __m256
 #define LANES 8
-#define ROWS 2
+#define ROWS 3
 #define FORMATS WIDENED
 
 INLINE TARGET __m256
