@@ -66,6 +66,8 @@ $B/bench-server: $B/tests/bench/server.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(BASE)
 $B/bench-timed: $B/tests/bench/timed.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -l:libjansson.a	# no shared libraries: its own memory counts as the command's least
+$B/bench-encode: $B/tests/bench/encode.o $B/libmodel.a $B/libsa.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(BASE)
 $B/bench-roof: $B/tests/bench/roof.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/bench-model: $B/tests/bench/model.o $B/trainer/eval/mt19937.o $B/libmodel.a $B/libsa.a
@@ -158,7 +160,7 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-BENCH = $B/bench-server $B/bench-timed $B/bench-roof
+BENCH = $B/bench-server $B/bench-timed $B/bench-roof $B/bench-encode
 check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/fail.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 check-cuda: cudasim-plain cudasim-asan cudasim-tsan
@@ -173,7 +175,7 @@ $B/cuda/%.o: %.cu $(wildcard trainer/ops/cuda/*.h)
 cuda: $(patsubst %.cu,$B/cuda/%.o,$(wildcard trainer/ops/cuda/*.cu))
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
-bench-infer: all $B/bench-roof
+bench-infer: all $B/bench-roof $B/bench-encode
 	python3 tests/bench/infer.py $B tests/bench/infer.md
 soak: all $B/fault
 	sh tests/soak.sh $B

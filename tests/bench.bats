@@ -105,6 +105,15 @@ row() { grep -F "| $1" table.md | sed 's/\\|/or/g' | cut -d'|' -f4-6 | tr '|' ' 
 	assert_failure 2
 }
 
+@test "bench-encode says how fast the tokenizer is, and what came out" {
+	echo "How are you? 你好" >text
+	run bench-encode "$ROOT/pipelines/nano/teacher" text ids
+	assert_success
+	assert_equal "$(echo "$output" | jq -c '[.bytes, .ids * 4, .seconds > 0]')" "[20,$(stat -c %s ids),true]"
+	run bench-encode nowhere text ids
+	assert_failure 2
+}
+
 # infer_table - table.md of the results on standard input
 infer_table() {
 	command -v python3 >/dev/null || skip "no python3"
@@ -124,6 +133,8 @@ met() { grep -F -m 1 "| $1" table.md | cut -d'|' -f4-5 | tr '|' ' ' | xargs; }
 		done
 		echo '{"model":"m1b","engine":"hf-bf16","work":"one","ppl":200,"decode":15,"start":3,"memory":900,"nll":12.1690,"load":1}'
 		echo '{"model":"m1b","engine":"llama.cpp","work":"one","ppl":190,"decode":14,"start":1,"memory":100,"nll":12.1689,"load":1}'
+		echo '{"engine":"encode","bytes":9,"ids":3,"seconds":0.1}'
+		echo '{"engine":"encode-peer","bytes":9,"ids":3,"seconds":3,"equal":true}'
 		echo '{"model":"m1b","engine":"sa","work":"8","tokens":100,"memory":90,"load":1}'
 		echo '{"model":"m1b","engine":"hf-bf16","work":"8","tokens":80,"memory":90,"load":1}'
 		echo '{"model":"m1b","engine":"llama-server","work":"8","tokens":20,"memory":90,"load":1}'
@@ -137,6 +148,7 @@ met() { grep -F -m 1 "| $1" table.md | cut -d'|' -f4-5 | tr '|' ' ' | xargs; }
 	assert_equal "$(met "32 requests at once, tok/s, times trans")" "- not measured"
 	assert_equal "$(met "start to first token")" "2.00x no"
 	assert_equal "$(met "peak resident")" "0.90x yes"
+	assert_equal "$(met "tokenizer on one thread, times HF tokenizers', ids equal")" "30.0x yes"
 	assert_equal "$(met "mean NLL")" "0.0003 yes"
 	assert grep -qF "| m1b | sa-serve | 320 (300 .. 900) | 79% | 16.2 (16.2 .. 16.2) | 80% | 2.00 (2.00 .. 2.00) | 90.0 (90.0 .. 90.0) | 12.1692 | 1.00 |" table.md
 	assert grep -qF "| m1b | 8 | sa-serve | 100 (100 .. 100) | 90.0 (90.0 .. 90.0) | 1 | 1.00 |" table.md

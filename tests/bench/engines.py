@@ -2,6 +2,7 @@
 
     engines.py have ENGINE                      status 0 when it is there; prints the version
     engines.py measure ENGINE WORK NAME DIR     one JSON line about the model DIR/NAME (DIR/NAME.gguf for llama.cpp)
+    engines.py encode DIR FILE IDS              what bench-encode does, by Hugging Face's tokenizers
 
 ENGINE is sa (sa-serve, from $PATH), hf-fp32 or hf-bf16 (transformers), llama.cpp (its library, by llama-cpp-python) or llama-server
 (llama-cpp-python's HTTP server). Two threads, or $BENCH_THREADS.
@@ -17,6 +18,7 @@ WORK "one" is {"start","nll","ppl","decode","memory"}:
 WORK "N" (a number) is {"tokens","memory"}: N prompts of 128 tokens at once, 128 tokens out of each, all different; tokens out a second from
 the first request to the last reply. HF: one batch through generate(). Servers: N connections.
 """
+import array
 import http.client
 import importlib.util
 import json
@@ -37,7 +39,7 @@ from mkmodel import SHAPES
 THREADS = int(os.environ.get("BENCH_THREADS", 2))
 TIMES = 3
 OUT = 128
-NEEDS = {"sa": [], "hf-fp32": ["torch", "transformers"], "hf-bf16": ["torch", "transformers"], "llama.cpp": ["llama_cpp_python"],
+NEEDS = {"sa": [], "tokenizers": ["tokenizers"], "hf-fp32": ["torch", "transformers"], "hf-bf16": ["torch", "transformers"], "llama.cpp": ["llama_cpp_python"],
          "llama-server": ["llama_cpp_python", "fastapi", "uvicorn"]}
 
 
@@ -297,8 +299,27 @@ def measure(engine, work, name, models):
         e.close()
 
 
+def encode(path, text, ids):
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    from tokenizers import Tokenizer
+
+    t, least = Tokenizer.from_file(path + "/tokenizer.json"), float("inf")
+    t.encode_special_tokens = True
+    with open(text, newline="") as f:
+        text = f.read()
+    for _ in range(TIMES):
+        begun = time.process_time()
+        out = t.encode(text, add_special_tokens=False).ids
+        least = min(least, time.process_time() - begun)
+    with open(ids, "wb") as f:
+        array.array("i", out).tofile(f)
+    return dict(bytes=len(text.encode()), ids=len(out), seconds=least)
+
+
 def main(what, engine, *args):
-    if what == "have":
+    if what == "encode":
+        print(json.dumps(encode(engine, *args)))
+    elif what == "have":
         print(version(engine) or sys.exit(1))
     else:
         print(json.dumps(measure(engine, *args)))

@@ -12,6 +12,8 @@ models, 5 GB of disk; the machine should be quiet. Each single measurement is le
     BENCH_ALONE=COMMAND    put before each measurement: what keeps the machine quiet meanwhile
     REPEATS=3              of each measurement; the table shows the median, the least and the most
 """
+import filecmp
+import glob
 import json
 import os
 import platform
@@ -27,7 +29,7 @@ from mkmodel import SHAPES, parameters
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = HERE + "/../.."
 ENGINES = {"sa": "sa-serve", "hf-fp32": "transformers, fp32", "hf-bf16": "transformers, bf16", "llama.cpp": "llama.cpp, bf16",
-           "llama-server": "llama-cpp-python's server, bf16"}
+           "llama-server": "llama-cpp-python's server, bf16", "tokenizers": "HF tokenizers"}
 SINGLE = ["sa", "hf-fp32", "hf-bf16", "llama.cpp"]
 MANY = ["sa", "hf-bf16", "llama-server"]
 THREADS = os.environ.get("BENCH_THREADS", "2")
@@ -89,10 +91,30 @@ class Bench:
         else:
             self.failed.add(cell)
 
+    def encode(self):
+        """The pages and the conversations of this repository, some times over, by the bundled tokenizer, on one thread."""
+        files = sorted([*glob.glob(ROOT + "/man/*"), *glob.glob(ROOT + "/tests/goldens/template/*.jsonl"), ROOT + "/README.md"])
+        text, ids = self.build + "/bench-text", [self.build + "/bench-ids", self.build + "/bench-ids-peer"]
+        with open(text, "wb") as out:
+            for _ in range(10):
+                for path in files:
+                    with open(path, "rb") as f:
+                        out.write(f.read())
+        args = [ROOT + "/pipelines/nano/teacher", text]
+        own = subprocess.run([*self.alone, self.build + "/bench-encode", *args, ids[0]], capture_output=True, text=True, check=True)
+        self.keep(own.stdout, engine="encode")
+        theirs = self.engine("encode", *args, ids[1], prefix=self.alone) if self.version["tokenizers"] else None
+        if theirs:
+            self.keep(theirs, engine="encode-peer", equal=filecmp.cmp(*ids, shallow=False))
+        for path in [text, *ids]:
+            if os.path.exists(path):
+                os.unlink(path)
+
     def run(self):
         open(self.build + "/bench-infer.ndjson", "w").close()
         for r in range(REPEATS):
             self.roof()
+            self.encode()
             for name in self.names:
                 for engine in SINGLE:
                     self.measure(name, engine, "one")
@@ -180,6 +202,10 @@ class Table:
         yield self.target("peak resident beyond the weights, times llama.cpp's", "at most 1", one("memory", "sa"), one("memory", "llama.cpp"), lambda x: x <= 1)
         nll = one("nll", "sa")
         apart = max((abs(nll - v) for v in (self.get(name, e, "one", "nll") for e in peers) if v is not None), default=None) if nll else None
+        own, theirs = self.of(engine="encode"), self.of(engine="encode-peer")
+        equal = bool(theirs) and all(r["equal"] for r in theirs)
+        yield self.target("tokenizer on one thread, times HF tokenizers', ids " + ("equal" if equal else "not equal" if theirs else "not compared"), "at least 10",
+                          median_of(theirs, "seconds"), median_of(own, "seconds"), lambda x: x >= 10 and equal)
         yield row("mean NLL of the fixed 512 tokens, most apart from a peer's", "at most 0.001", "-" if apart is None else f"{apart:.4f}",
                   "not measured" if apart is None else "yes" if apart <= 1e-3 else "no")
 
