@@ -108,7 +108,7 @@ resident() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"; }
 	pid=$!
 	wait_until 60 grep -q ready log
 	[ "$(resident $pid)" -lt 500000 ] || { resident $pid | fail; }
-	kill $pid
+	kill $pid && wait $pid || true
 }
 
 @test "checkpoint: one that the address space cannot hold is refused, in words" {
