@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "key.h"
 #include "loop.h"
 #include "signals.h"
 
@@ -422,7 +423,7 @@ filter_run(const struct filter *f, const struct run *r)
 	if (!f->no_model)
 		run_check(r);
 	key = key_load(r);
-	if (!f->no_model && (key || getenv("OPENAI_API_KEY")) && http_guard_key() < 0)
+	if (!f->no_model && (key || getenv("OPENAI_API_KEY")) && key_guard() < 0)
 		warn("warning: a core of this process could show the key");
 	loop_init(&l, f, r);
 	l.key = key;

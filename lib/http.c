@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/queue.h>
 
 #include "buf.h"
@@ -409,12 +408,6 @@ http_hide_key(const struct http_target *t, char *text)
 	for (size_t part = key - 1; part >= KEY_SHORTEST; part--)
 		if (part <= n && strncmp(text + n - part, t->key, part) == 0)
 			memset(text + n - part, '*', part);
-}
-
-int
-http_guard_key(void)
-{
-	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* ---- the whole ---- */

@@ -16,7 +16,7 @@
  * authority); http_proxy, https_proxy, all_proxy and no_proxy are libcurl's (never for a Unix socket). With http:// all that is sent, the key
  * included, can be read on the way, and by an http_proxy; https:// goes through a proxy in a tunnel that it cannot read.
  *
- * Keys: what is ours of them is wiped when it is freed; a copy in libcurl's or the kernel's buffers is out of reach, hence http_guard_key(). */
+ * Keys: what is ours of them is wiped when it is freed; a copy in libcurl's or the kernel's buffers is out of reach, hence key_guard(). */
 #ifndef SA_HTTP_H
 #define SA_HTTP_H
 
@@ -72,9 +72,5 @@ int http_get(const struct http_target *t, const char *path, double timeout, stru
 
 /* A server may quote the key in what it says of a failure: blots it out of that text, in place. */
 void http_hide_key(const struct http_target *t, char *text);
-
-/* From now on the process leaves no core and other processes of the user cannot read its memory. Call it when there is a key.
- * 0, or -1 when the kernel refuses. It lasts until exec(); /proc/PID/environ and the like become root's. */
-int http_guard_key(void);
 
 #endif

@@ -1,16 +1,13 @@
 /* run.c - the command line that filters share: options, parameters, keys, prompt files */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "key.h"
 #include "loop.h"
-
-#define KEY_MAX 4096
 
 /* ---- options ---- */
 
@@ -208,41 +205,14 @@ run_model(void)
 
 /* ---- files ---- */
 
-static void
-check_key(char *key, const char *path)
-{
-	size_t n = strlen(key);
-
-	while (n > 0 && strchr(" \t\r\n", key[n - 1]))
-		key[--n] = 0;
-	if (n == 0)
-		die(STATUS_USAGE, "%s: there is no key in it", path);
-	for (size_t i = 0; i < n; i++)
-		if (key[i] <= ' ' || key[i] > '~')
-			die(STATUS_USAGE, "%s: a key is one word of printable ASCII", path);
-}
-
 char *
 key_load(const struct run *r)
 {
-	struct stat st;
-	char *key;
-	ssize_t n;
-	int fd;
+	struct err e;
+	char *key = r->key_file ? key_read(r->key_file, &e) : NULL;
 
-	if (!r->key_file)
-		return NULL;
-	fd = open(r->key_file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		die(STATUS_USAGE, "%s: %s", r->key_file, strerror(errno));
-	if (st.st_mode & 077)
-		die(STATUS_USAGE, "%s: others can read this key; chmod 600 it", r->key_file);
-	key = xcalloc(1, KEY_MAX);
-	n = read(fd, key, KEY_MAX - 1);
-	if (n < 0)
-		die(STATUS_USAGE, "%s: %s", r->key_file, strerror(errno));
-	close(fd);
-	check_key(key, r->key_file);
+	if (r->key_file && !key)
+		die(STATUS_USAGE, "%s", e.msg);
 	return key;
 }
 

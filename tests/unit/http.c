@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "buf.h"
+#include "key.h"
 #include "place.h"
 #include "retry.h"
 #include "server.h"
@@ -545,7 +546,7 @@ a_guarded_process_leaves_no_core(void)
 	child = fork();
 	if (child == 0) {
 		setrlimit(RLIMIT_CORE, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
-		if (prctl(PR_GET_DUMPABLE) != 1 || http_guard_key() != 0 || prctl(PR_GET_DUMPABLE) != 0)
+		if (prctl(PR_GET_DUMPABLE) != 1 || key_guard() != 0 || prctl(PR_GET_DUMPABLE) != 0)
 			_exit(1);
 		signal(SIGABRT, SIG_DFL);
 		abort();
