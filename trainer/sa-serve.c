@@ -18,22 +18,28 @@
 #include "buf.h"
 #include "engine.h"
 #include "err.h"
+#include "key.h"
 #include "lease.h"
 #include "listen.h"
 #include "opt.h"
 #include "server.h"
 
+#define TICK_MS 1000	/* between looks at the clients' time */
 
 static struct engine_options engine_opts;
-static const char *host, *socket_path, *shared;
-static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256, queue_limit = 1024, drain_seconds = 5;
+static struct server_options server_opts;
+static const char *host, *socket_path, *shared, *key_file;
+static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256, queue_limit = 1024, drain_seconds = 5, timeout = 120;
 
 static const struct opt opts[] = {
-	{ .name = "host", .kind = OPT_STR, .to = &host, .arg = "HOST", .help = "loopback address to listen on (127.0.0.1)" },
+	{ .name = "host", .kind = OPT_STR, .to = &host, .arg = "HOST", .help = "address to listen on (127.0.0.1); beyond this machine only with a key" },
 	{ .name = "port", .kind = OPT_INT, .to = &port, .arg = "PORT", .help = "port to listen on (8080; 0: the kernel's choice)", .lo = 0, .hi = 65535 },
 	{ .name = "unix", .kind = OPT_STR, .to = &socket_path, .arg = "PATH", .help = "listen on a Unix socket instead" },
 	{ .name = "name", .kind = OPT_STR, .to = &engine_opts.name, .arg = "NAME", .help = "the model's name (the directory's last component)" },
 	{ .name = "shared", .kind = OPT_STR, .to = &shared, .arg = "PREFIX", .help = "serve on PREFIX.sock while somebody holds a lease on PREFIX.lease" },
+	{ .name = "key-file", .kind = OPT_STR, .to = &key_file, .arg = "FILE", .help = "the key that clients have to show, instead of SA_SERVE_KEY; readable by its owner only" },
+	{ .name = "cors", .kind = OPT_STR, .to = &server_opts.origin, .arg = "ORIGIN", .help = "let web pages of ORIGIN use the server; *: any (none)" },
+	{ .name = "timeout", .kind = OPT_INT, .to = &timeout, .arg = "S", .help = "seconds for a request to come whole, and for a reply's next piece to be taken (120)", .lo = 1, .hi = 86400 },
 	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2, llamafactory, chatml, qwen2.5 or qwen3 (by recognition)" },
 	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
@@ -117,7 +123,7 @@ place_open(struct place *p)
 		p->path = xstrdup(socket_path);
 		snprintf(p->text, sizeof p->text, "unix:%s", socket_path);
 	} else {
-		p->fd = listen_tcp(host ? host : "127.0.0.1", &tcp_port, &e);
+		p->fd = listen_tcp(host ? host : "127.0.0.1", &tcp_port, server_opts.key, &e);
 		snprintf(p->text, sizeof p->text, host && strchr(host, ':') ? "http://[%s]:%d/v1" : "http://%s:%d/v1", host ? host : "127.0.0.1", tcp_port);
 	}
 	if (p->fd < 0)
@@ -132,6 +138,26 @@ place_close(struct place *p)
 	free(p->path);
 	if (p->leases)
 		leases_close(p->leases);
+}
+
+/* The key that clients have to show. The variable is not for a server that a filter starts: its socket is the user's own. */
+static void
+load_key(void)
+{
+	const char *key = getenv("SA_SERVE_KEY");
+	struct err e;
+
+	if (key_file) {
+		server_opts.key = key_read(key_file, &e);
+		if (!server_opts.key)
+			die(STATUS_USAGE, "%s", e.msg);
+	} else if (key && !shared) {
+		if (key_check(key, "SA_SERVE_KEY", &e) < 0)
+			die(STATUS_USAGE, "%s", e.msg);
+		server_opts.key = key;
+	}
+	if (server_opts.key && key_guard() < 0)
+		warn("warning: a core of this process could show the key");
 }
 
 static int signal_event = -1;	/* eventfd: how many signals came */
@@ -193,10 +219,13 @@ serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 	bool loaded = false;
 
 	for (;;) {
-		poll(fd, sizeof fd / sizeof *fd, p->leases ? leases_wait(p->leases) : -1);
+		int ms = p->leases ? leases_wait(p->leases) : -1;
+
+		poll(fd, sizeof fd / sizeof *fd, ms < 0 || ms > TICK_MS ? TICK_MS : ms);
 		if (signalled())
 			return loaded;
 		server_hangups(s);
+		server_expire(s);
 		if (!loaded && atomic_load(&l->done)) {
 			if (l->why[0])
 				return false;
@@ -240,6 +269,8 @@ main(int argc, char **argv)
 	name = name_of(argv[1]);
 	if (!engine_opts.name)
 		engine_opts.name = name;
+	server_opts.name = engine_opts.name;
+	server_opts.timeout = timeout;
 	engine_opts.dir = argv[1];
 	engine_opts.threads = threads;
 	engine_opts.max_active = max_active;
@@ -249,9 +280,10 @@ main(int argc, char **argv)
 	engine_opts.queue = queue_limit;
 	raise_limit();
 	signals();
+	load_key();
 	place_open(&place);
 	engine = engine_start(&engine_opts, on_loaded, &loading);
-	server = server_start(place.fd, engine, engine_opts.name, &e);
+	server = server_start(place.fd, engine, &server_opts, &e);
 	if (!server)
 		die(STATUS_IO, "%s", e.msg);
 	if (!serve(server, engine, &place, &loading)) {

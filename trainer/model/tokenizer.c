@@ -308,6 +308,25 @@ tok_bytes(const struct tok *t, int id, size_t *n)
 	return id >= 0 && id < bpe_size(t->bpe) ? bpe_bytes(t->bpe, id, n) : "";
 }
 
+void
+tok_spell(const struct tok *t, int id, struct buf *out)
+{
+	size_t n;
+	const char *p = tok_bytes(t, id, &n);
+
+	if (added_by_id(t->added, id)) {
+		buf_add(out, p, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int c = alphabet_char(p[i]);	/* at most U+0143 */
+
+		if (c >= 0x80)
+			buf_addc(out, 0xc0 | c >> 6);
+		buf_addc(out, c < 0x80 ? c : 0x80 | (c & 0x3f));
+	}
+}
+
 /* How long the character is that begins with s[0], as far as s[0..n) shows: 0 when it cannot be one (Unicode 15, table 3-7). */
 static size_t
 promised(const unsigned char *s, size_t n)

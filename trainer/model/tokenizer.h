@@ -34,6 +34,10 @@ bool tok_is_special(const struct tok *t, int id);
 /* The bytes that a token stands for (not always whole characters); "" for an id that does not exist. */
 const char *tok_bytes(const struct tok *t, int id, size_t *n);
 
+/* Append the token as tokenizer.json spells it, in GPT-2's byte alphabet. */
+struct buf;
+void tok_spell(const struct tok *t, int id, struct buf *out);
+
 /* How many of s[0..n) are whole UTF-8 characters: what a stream may send now. Invalid bytes count as whole. */
 size_t utf8_whole(const char *s, size_t n);
 

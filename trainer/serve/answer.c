@@ -367,11 +367,11 @@ answer_error(struct buf *out, const struct req_error *e)
 }
 
 void
-answer_model(struct buf *out, const char *name, time_t created, bool list)
+answer_model(struct buf *out, const char *name, time_t created, int max_context, bool list)
 {
 	buf_adds(out, list ? "{\"object\":\"list\",\"data\":[" : "");
 	buf_adds(out, "{\"id\":");
 	text_json(out, name, strlen(name));
-	buf_addf(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"local\"}", (long long)created);
+	buf_addf(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"local\",\"max_model_len\":%d}", (long long)created, max_context);
 	buf_adds(out, list ? "]}" : "");
 }

@@ -58,6 +58,6 @@ void answer_done(struct buf *out, const struct answer *a, struct choice *const *
 /* {"error":{...}} */
 void answer_error(struct buf *out, const struct req_error *e);
 /* The list of models, or the one. */
-void answer_model(struct buf *out, const char *name, time_t created, bool list);
+void answer_model(struct buf *out, const char *name, time_t created, int max_context, bool list);
 
 #endif

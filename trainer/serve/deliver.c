@@ -42,8 +42,11 @@ deliver_done(struct engine *e, struct job *j)
 	struct buf b = BUF_INIT(j->out.max);
 	struct choice **c = xcalloc(j->nseq, sizeof *c);
 
-	for (size_t i = 0; i < j->nseq; i++)
+	for (size_t i = 0; i < j->nseq; i++) {
 		c[i] = &j->seq[i].c;
+		j->generated += c[i]->generated;
+	}
+	j->ended = engine_clock();
 	if (j->req.stream)
 		answer_done(&b, &a, c, j->nseq);
 	else

@@ -112,6 +112,15 @@ engine_stats(struct engine *e, struct engine_stats *s)
 	engine_unlock(e);
 }
 
+double
+engine_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
 /* ---- the thread ---- */
 
 /* Drop a job with all its choices, waiting and active. */
@@ -157,6 +166,8 @@ deliver(struct engine *e)
 		struct seq *s = t->active[i];
 		struct job *j = s->owner;
 
+		if (s->fresh && j->first == 0)
+			j->first = engine_clock();
 		if (s->fresh && j->req.stream)
 			deliver_stream(e, j, &s->c);
 		if (s->c.finish == FINISH_NONE) {
@@ -184,7 +195,6 @@ static void
 account(struct engine *e)
 {
 	const struct turn *t = &e->turn;
-	struct kv_usage u = kv_usage(t->pool);
 	struct engine_stats *s = &e->stats;
 
 	engine_lock(e);
@@ -198,9 +208,6 @@ account(struct engine *e)
 	s->found_tokens = t->counts.found;
 	s->generated_tokens = t->counts.generated;
 	s->put_back = t->counts.put_back;
-	s->pages = u.pages;
-	s->pages_held = u.held;
-	s->pages_kept = u.kept;
 	engine_unlock(e);
 }
 
@@ -313,6 +320,18 @@ admit(struct engine *e)
 	return NULL;
 }
 
+/* What is there now, with the lock held. */
+static void
+note_load(struct engine *e)
+{
+	struct kv_usage u = kv_usage(e->turn.pool);
+
+	e->stats.running = e->turn.n;
+	e->stats.pages = u.pages;
+	e->stats.pages_held = u.held;
+	e->stats.pages_kept = u.kept;
+}
+
 /* Wait for work, with the lock held. What an idle server does not use goes back to the system, its prefixes after a while. */
 static void
 wait_for_work(struct engine *e)
@@ -324,6 +343,7 @@ wait_for_work(struct engine *e)
 	until.tv_sec += KEEP_SECONDS;
 	while (!e->stop && !e->cancelled && e->turn.n == 0 && e->queue.waiting == 0 && TAILQ_EMPTY(&e->back)) {
 		kv_trim(e->turn.pool, rc == ETIMEDOUT);
+		note_load(e);
 		if (rc == ETIMEDOUT || kv_usage(e->turn.pool).kept == 0)
 			pthread_cond_wait(&e->work, &e->lock);
 		else
@@ -347,7 +367,7 @@ serve(struct engine *e)
 			break;
 		j = admit(e);
 		e->queue.places = e->turn.max - e->turn.n;
-		e->stats.running = e->turn.n;
+		note_load(e);
 		engine_unlock(e);
 		if (j)
 			job_drop(e, j, &why);

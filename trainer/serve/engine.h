@@ -35,6 +35,8 @@ struct job {
 	int status;		/* HTTP status of `out` when it is whole */
 	bool done;		/* nothing more will come */
 	bool cancelled;		/* the client is gone */
+	double first, ended;	/* engine_clock() when its first token came (0: none did) and when it was done */
+	long generated;		/* tokens of all choices, once it is done */
 	int holders;
 	void (*wake)(struct job *j);	/* called with the lock held when out or done changed */
 	void *arg;		/* wake's */
@@ -82,6 +84,9 @@ struct engine_stats {
 	long put_back;		/* sequences that lost their pages or place for a while */
 };
 void engine_stats(struct engine *e, struct engine_stats *s);
+
+double engine_clock(void);	/* seconds since some time; never goes back */
+
 /* Drop everything and join the thread; new jobs are refused. While the checkpoint loads, that is waited for. */
 void engine_stop(struct engine *e);
 /* After engine_stop(), when every job was released. */

@@ -34,36 +34,43 @@ open_socket(const union address *a, socklen_t n, struct err *e, const char *what
 	return -1;
 }
 
-/* The length of the address, or 0 when it is none of this machine alone. */
+/* The length of the address, or 0 when it is none. *loopback: it is one of this machine alone. */
 static socklen_t
-loopback(union address *a, const char *host, int port)
+read_address(union address *a, const char *host, int port, bool *loopback)
 {
 	if (strcmp(host, "localhost") == 0)
 		host = "127.0.0.1";
-	if (inet_pton(AF_INET, host, &a->in.sin_addr) == 1 && ntohl(a->in.sin_addr.s_addr) >> 24 == 127) {
+	memset(a, 0, sizeof *a);
+	if (inet_pton(AF_INET, host, &a->in.sin_addr) == 1) {
 		a->in.sin_family = AF_INET;
 		a->in.sin_port = htons(port);
+		*loopback = ntohl(a->in.sin_addr.s_addr) >> 24 == 127;
 		return sizeof a->in;
 	}
 	memset(a, 0, sizeof *a);
-	if (inet_pton(AF_INET6, host, &a->in6.sin6_addr) == 1 && IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr)) {
+	if (inet_pton(AF_INET6, host, &a->in6.sin6_addr) == 1) {
 		a->in6.sin6_family = AF_INET6;
 		a->in6.sin6_port = htons(port);
+		*loopback = IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
 		return sizeof a->in6;
 	}
 	return 0;
 }
 
 int
-listen_tcp(const char *host, int *port, struct err *e)
+listen_tcp(const char *host, int *port, const char *key, struct err *e)
 {
-	union address a = { 0 };
-	socklen_t n = loopback(&a, host, *port);
+	union address a;
+	bool loopback;
+	socklen_t n = read_address(&a, host, *port, &loopback);
 	char what[128];
 	int fd;
 
 	if (n == 0)
-		return err_set(e, "--host %s: only a loopback address (127.0.0.1, ::1, localhost): anybody who reaches the port can use the model", host);
+		return err_set(e, "--host %s: not an address (127.0.0.1, ::1, 0.0.0.0, ...) or localhost", host);
+	if (!loopback && !key)
+		return err_set(e, "--host %s: without a key (--key-file) only a loopback address (127.0.0.1, ::1): whoever reaches the port can use the model",
+			host);
 	snprintf(what, sizeof what, "%s port %d", host, *port);
 	fd = open_socket(&a, n, e, what);
 	if (fd < 0)

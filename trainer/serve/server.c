@@ -1,370 +1,114 @@
 /* server.c - see server.h */
 #include "server.h"
 
-#include <microhttpd.h>
-#include <netinet/in.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "answer.h"
+#include "exchange.h"
 
-struct server {
-	struct MHD_Daemon *mhd;
-	struct engine *engine;
-	const char *name;
-	time_t created;
-	int hangup;		/* epoll */
-	atomic_bool draining;
-	atomic_int busy;
-};
+#define LATER 2			/* seconds: libmicrohttpd closes what stands still so much later than we do, because it does not say why */
+#define POOL (4 * SERVER_HEADER)	/* memory of a connection: a header that is too large for us is still read, to say so */
 
-/* One request on a connection, from its headers to the end of its reply. */
-struct exchange {
-	struct server *s;
-	struct MHD_Connection *c;
-	const struct route *route;	/* NULL: no such path */
-	const char *rest;		/* of the path, behind the route's; valid while the handler runs */
-	struct buf body;
-	bool too_large;
-	bool counted;			/* in s->busy */
-	int fd;				/* in s->hangup, or -1 */
-	struct job *job;
-	bool suspended;			/* guarded by the engine's lock */
-};
+/* ---- connections ---- */
 
-struct route {
-	const char *path;
-	bool prefix;
-	const char *allow;
-	enum MHD_Result (*handle)(struct exchange *x);
-};
-
-/* ---- replies ---- */
-
-static enum MHD_Result
-send_json(struct exchange *x, int status, struct buf *body)
+static struct connection *
+connection_of(struct MHD_Connection *c)
 {
-	size_t n = body->n;
-	struct MHD_Response *r = MHD_create_response_from_buffer(n, buf_take(body), MHD_RESPMEM_MUST_FREE);
-	enum MHD_Result rc;
-
-	MHD_add_response_header(r, "Content-Type", "application/json");
-	if (status == 429 || status == 503)
-		MHD_add_response_header(r, "Retry-After", "1");
-	if (status == 405)
-		MHD_add_response_header(r, "Allow", x->route->allow);
-	if (atomic_load(&x->s->draining))
-		MHD_add_response_header(r, "Connection", "close");
-	rc = MHD_queue_response(x->c, status, r);
-	MHD_destroy_response(r);
-	return rc;
-}
-
-static enum MHD_Result
-send_error(struct exchange *x, const struct req_error *e)
-{
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-	answer_error(&b, e);
-	return send_json(x, e->status, &b);
-}
-
-#define REFUSE(x, ...) refuse(x, &(struct req_error){ 0 }, __VA_ARGS__)
-
-static enum MHD_Result
-refuse(struct exchange *x, struct req_error *e, int status, const char *code, const char *message)
-{
-	req_fail(e, status, "", code, "%s", message);
-	return send_error(x, e);
-}
-
-static enum MHD_Result
-not_ready(struct exchange *x)
-{
-	if (atomic_load(&x->s->draining))
-		return REFUSE(x, 503, "shutting_down", "the server is shutting down");
-	return REFUSE(x, 503, "loading", "the model is being loaded");
-}
-
-static bool
-is_ready(const struct exchange *x)
-{
-	return engine_serving(x->s->engine) && !atomic_load(&x->s->draining);
-}
-
-/* ---- a job's way back: all of it under the engine's lock ---- */
-
-static void
-wake(struct job *j)
-{
-	struct exchange *x = j->arg;
-
-	if (x && x->suspended) {
-		x->suspended = false;
-		MHD_resume_connection(x->c);
-	}
+	return MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 static void
-suspend(struct exchange *x)
+set_reading(struct server *s, struct connection *k, bool reading, double deadline)
 {
-	x->suspended = true;
-	MHD_suspend_connection(x->c);
-}
-
-static ssize_t
-read_stream(void *arg, uint64_t pos, char *to, size_t max)
-{
-	struct exchange *x = arg;
-	struct job *j = x->job;
-	ssize_t n = 0;
-
-	(void)pos;
-	engine_lock(x->s->engine);
-	if (j->out.n > 0) {
-		n = j->out.n - j->fetched < max ? j->out.n - j->fetched : max;
-		memcpy(to, j->out.p + j->fetched, n);
-		j->fetched += n;
-		if (j->fetched == j->out.n) {
-			j->out.n = 0;
-			j->fetched = 0;
-		}
-	} else if (j->done) {
-		n = MHD_CONTENT_READER_END_OF_STREAM;
-	} else {
-		suspend(x);
-	}
-	engine_unlock(x->s->engine);
-	return n;
-}
-
-static enum MHD_Result
-start_stream(struct exchange *x)
-{
-	struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, read_stream, x, NULL);
-	enum MHD_Result rc;
-
-	MHD_add_response_header(r, "Content-Type", "text/event-stream");
-	MHD_add_response_header(r, "Cache-Control", "no-cache");
-	rc = MHD_queue_response(x->c, MHD_HTTP_OK, r);
-	MHD_destroy_response(r);
-	return rc;
-}
-
-static enum MHD_Result
-send_whole(struct exchange *x)
-{
-	struct buf body;
-	int status;
-
-	engine_lock(x->s->engine);
-	body = x->job->out;
-	status = x->job->status;
-	buf_init(&x->job->out, body.max);
-	engine_unlock(x->s->engine);
-	return send_json(x, status, &body);
+	pthread_mutex_lock(&s->lock);
+	k->reading = reading;
+	k->deadline = deadline;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void
-watch_hangup(struct exchange *x)
+on_connection(void *arg, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->c, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct epoll_event ev = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = x };
+	struct server *s = arg;
+	struct connection *k = *context;
 
-	if (info && epoll_ctl(x->s->hangup, EPOLL_CTL_ADD, info->connect_fd, &ev) == 0)
-		x->fd = info->connect_fd;
-}
-
-/* Whose requests these are, for the queue: who shows the same key, or else who comes from the same process (by a Unix socket) or address. */
-static uint64_t
-client_of(const struct exchange *x)
-{
-	const char *key = MHD_lookup_connection_value(x->c, MHD_HEADER_KIND, "Authorization");
-	const struct sockaddr *a = MHD_get_connection_info(x->c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-	int fd = MHD_get_connection_info(x->c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-	struct ucred peer = { 0 };
-	socklen_t n = sizeof peer;
-
-	if (key)
-		return XXH3_64bits(key, strlen(key));
-	if (a && a->sa_family == AF_INET)
-		return ((const struct sockaddr_in *)a)->sin_addr.s_addr;
-	if (a && a->sa_family == AF_INET6)
-		return XXH3_64bits(&((const struct sockaddr_in6 *)a)->sin6_addr, sizeof(struct in6_addr));
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? (uint64_t)peer.pid : 0;
-}
-
-static enum MHD_Result
-start_job(struct exchange *x, struct request *r)
-{
-	struct engine *e = x->s->engine;
-	struct job *j = job_new(r);
-	struct req_error why;
-	bool wait;
-
-	j->wake = wake;
-	j->arg = x;
-	if (engine_submit(e, j, client_of(x), &why) < 0) {
-		job_release(e, j);
-		return send_error(x, &why);
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		k = *context = xcalloc(1, sizeof *k);
+		k->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+		k->reading = true;
+		k->deadline = engine_clock() + s->o.timeout;
 	}
-	x->job = j;
-	watch_hangup(x);
-	if (j->req.stream)
-		return start_stream(x);
-	engine_lock(e);
-	wait = !j->done;
-	if (wait)
-		suspend(x);
-	engine_unlock(e);
-	return wait ? MHD_YES : send_whole(x);
+	pthread_mutex_lock(&s->lock);
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		LIST_INSERT_HEAD(&s->connections, k, link);
+	else
+		LIST_REMOVE(k, link);
+	s->nconnections += code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1;
+	pthread_mutex_unlock(&s->lock);
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		free(k);
 }
 
-/* ---- routes ---- */
-
-static enum MHD_Result
-get_health(struct exchange *x)
+/* libmicrohttpd only sees that nothing comes, not that something comes too slowly. Nobody else writes to a connection whose request is being read; its
+ * thread closes it when it finds it shut down, and takes it off the list before that. */
+void
+server_expire(struct server *s)
 {
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-	if (!is_ready(x))
-		return not_ready(x);
-	buf_adds(&b, "{\"status\":\"ok\"}");
-	return send_json(x, 200, &b);
-}
-
-static enum MHD_Result
-get_models(struct exchange *x)
-{
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-	if (!is_ready(x))
-		return not_ready(x);
-	answer_model(&b, x->s->name, x->s->created, true);
-	return send_json(x, 200, &b);
-}
-
-static enum MHD_Result
-get_model(struct exchange *x)
-{
-	const struct serving *s = engine_serving(x->s->engine);
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+	struct buf b = BUF_INIT(4096), body = BUF_INIT(4096);
+	double now = engine_clock();
 	struct req_error e;
+	struct connection *k;
 
-	if (!is_ready(x))
-		return not_ready(x);
-	if (!req_names(s, x->rest)) {
-		req_fail(&e, 404, "model", "model_not_found", "the model '%.200s' does not exist here; this server's is '%.200s'", x->rest, s->name);
-		return send_error(x, &e);
+	req_fail(&e, 408, "", "request_timeout", "the request did not come whole within %d seconds", s->o.timeout);
+	answer_error(&body, &e);
+	buf_addf(&b, "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", body.n, body.p);
+	pthread_mutex_lock(&s->lock);
+	LIST_FOREACH(k, &s->connections, link) {
+		if (!k->reading || now < k->deadline)
+			continue;
+		k->reading = false;
+		if (send(k->fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+			shutdown(k->fd, SHUT_RDWR);
 	}
-	answer_model(&b, x->s->name, x->s->created, false);
-	return send_json(x, 200, &b);
+	pthread_mutex_unlock(&s->lock);
+	buf_free(&body);
+	buf_free(&b);
 }
 
-static enum MHD_Result
-post(struct exchange *x, enum req_kind kind)
-{
-	const struct serving *s = engine_serving(x->s->engine);
-	struct request r;
-	struct req_error e;
+/* ---- requests ---- */
 
-	if (!is_ready(x))
-		return not_ready(x);
-	if (req_parse(&r, kind, x->body.p ? x->body.p : "", x->body.n, s, &e) < 0)
-		return send_error(x, &e);
-	buf_free(&x->body);
-	return start_job(x, &r);
-}
-
-static enum MHD_Result
-post_chat(struct exchange *x)
-{
-	return post(x, REQ_CHAT);
-}
-
-static enum MHD_Result
-post_completions(struct exchange *x)
-{
-	return post(x, REQ_COMPLETION);
-}
-
-static const struct route routes[] = {
-	{ "/health", false, "GET, HEAD", get_health },
-	{ "/v1/models", false, "GET, HEAD", get_models },
-	{ "/v1/models/", true, "GET, HEAD", get_model },
-	{ "/v1/chat/completions", false, "POST", post_chat },
-	{ "/v1/completions", false, "POST", post_completions },
-};
-
-static const struct route *
-find_route(const char *url)
-{
-	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-		const struct route *r = &routes[i];
-
-		if (r->prefix ? strncmp(url, r->path, strlen(r->path)) == 0 : strcmp(url, r->path) == 0)
-			return r;
-	}
-	return NULL;
-}
-
-static bool
-allowed(const struct route *r, const char *method)
-{
-	size_t n = strlen(method);
-
-	for (const char *p = r->allow; *p; p += strcspn(p, ","), p += strspn(p, ", "))
-		if (strcspn(p, ",") == n && memcmp(p, method, n) == 0)
-			return true;
-	return false;
-}
-
-static enum MHD_Result
-dispatch(struct exchange *x, const char *url, const char *method)
-{
-	x->counted = true;
-	atomic_fetch_add(&x->s->busy, 1);
-	if (!x->route)
-		return REFUSE(x, 404, "not_found", "no such path here; see /v1/models, /v1/chat/completions, /v1/completions, /health");
-	if (!allowed(x->route, method))
-		return REFUSE(x, 405, "method_not_allowed", "this path does not take that method");
-	if (x->too_large)
-		return REFUSE(x, 413, "request_too_large", "the body is larger than 16 MiB");
-	x->rest = url + strlen(x->route->path);
-	return x->route->handle(x);
-}
-
-/* ---- libmicrohttpd's callbacks ---- */
-
+/* The request's header is there. */
 static struct exchange *
-exchange_new(struct server *s, struct MHD_Connection *c, const char *url)
+exchange_new(struct server *s, struct MHD_Connection *c, const char *url, const char *method)
 {
 	struct exchange *x = xcalloc(1, sizeof *x);
 
 	x->s = s;
 	x->c = c;
+	x->connection = connection_of(c);
 	x->fd = -1;
-	x->route = find_route(url);
+	x->began = engine_clock();
 	buf_init(&x->body, SERVER_BODY);
+	set_reading(s, x->connection, true, x->began + s->o.timeout);
+	exchange_begin(x, url, method);
 	return x;
 }
 
-/* A body that is too large is read to its end and dropped, so that the client gets to see why; one that is far too large is not. */
+/* The body of a request that is refused is read to its end and dropped, so that the client gets to see why; one that is far too large is not. */
 static enum MHD_Result
 take_body(struct exchange *x, const char *p, size_t n)
 {
-	if (x->too_large) {
+	if (x->why.status) {
 		x->body.n += n;
 		return x->body.n > 4 * SERVER_BODY ? MHD_NO : MHD_YES;
 	}
-	if (x->route && buf_add(&x->body, p, n) < 0) {
+	if (buf_add(&x->body, p, n) < 0) {
 		buf_free(&x->body);
-		x->too_large = true;
+		req_fail(&x->why, 413, "", "request_too_large", "the body is larger than %zu MiB", SERVER_BODY >> 20);
 	}
 	return MHD_YES;
 }
@@ -376,7 +120,7 @@ on_request(void *arg, struct MHD_Connection *c, const char *url, const char *met
 
 	(void)version;
 	if (!x) {
-		*state = exchange_new(arg, c, url);
+		*state = exchange_new(arg, c, url, method);
 		return MHD_YES;
 	}
 	if (*n > 0) {
@@ -385,7 +129,12 @@ on_request(void *arg, struct MHD_Connection *c, const char *url, const char *met
 		*n = 0;
 		return take_body(x, data, got);
 	}
-	return x->job ? send_whole(x) : dispatch(x, url, method);
+	if (x->job)
+		return respond_job(x);
+	x->counted = true;
+	atomic_fetch_add(&x->s->busy, 1);
+	set_reading(x->s, x->connection, false, 0);
+	return exchange_run(x, url, method);
 }
 
 static void
@@ -395,9 +144,9 @@ on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_Request
 	struct exchange *x = *state;
 
 	(void)c;
-	(void)code;
 	if (!x)
 		return;
+	exchange_count(x, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	engine_lock(s->engine);
 	if (x->fd >= 0)
 		epoll_ctl(s->hangup, EPOLL_CTL_DEL, x->fd, NULL);
@@ -411,6 +160,7 @@ on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_Request
 		job_release(s->engine, x->job);
 	if (x->counted)
 		atomic_fetch_sub(&s->busy, 1);
+	set_reading(s, x->connection, true, engine_clock() + 2 * (s->o.timeout + LATER));	/* idle, which libmicrohttpd ends, then the next one */
 	buf_free(&x->body);
 	free(x);
 	*state = NULL;
@@ -419,17 +169,19 @@ on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_Request
 /* ---- */
 
 struct server *
-server_start(int listener, struct engine *e, const char *name, struct err *why)
+server_start(int listener, struct engine *e, const struct server_options *o, struct err *why)
 {
 	struct server *s = xcalloc(1, sizeof *s);
 
 	s->engine = e;
-	s->name = name;
+	s->o = *o;
 	s->created = time(NULL);
 	s->hangup = epoll_create1(EPOLL_CLOEXEC);
+	pthread_mutex_init(&s->lock, NULL);
 	s->mhd = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
-		MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SERVER_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 300u, MHD_OPTION_END);
+		MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SERVER_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)o->timeout + LATER,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_END);
 	if (s->hangup < 0 || !s->mhd) {
 		err_set(why, "cannot start the HTTP server");
 		free(s);
@@ -478,5 +230,6 @@ server_stop(struct server *s)
 {
 	MHD_stop_daemon(s->mhd);
 	close(s->hangup);
+	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

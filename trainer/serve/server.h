@@ -9,16 +9,26 @@
 #include "err.h"
 
 #define SERVER_BODY ((size_t)16 << 20)	/* bytes of a request's body */
+#define SERVER_HEADER 16384		/* of its header */
 #define SERVER_CONNECTIONS 4096
 
 struct server;
 
-/* Serve on a listening socket, which is then the server's. `name` is the model's. NULL with a message. */
-struct server *server_start(int listener, struct engine *e, const char *name, struct err *why);
+struct server_options {
+	const char *name;	/* the model's */
+	const char *key;	/* what clients have to show, as a bearer token; NULL: nothing */
+	const char *origin;	/* of the web pages that may ask ("*": any); NULL: none may */
+	int timeout;		/* seconds: for a request to come whole, for a reply's next piece to be taken, for an idle connection */
+};
+
+/* Serve on a listening socket, which is then the server's. What *o points to must outlive it. NULL with a message. */
+struct server *server_start(int listener, struct engine *e, const struct server_options *o, struct err *why);
 
 /* A descriptor that is readable when a client has gone, and what then to call: cancels that client's request. */
 int server_hangup_fd(const struct server *s);
 void server_hangups(struct server *s);
+/* To be called about every second: ends connections whose request has not come whole in time (408). */
+void server_expire(struct server *s);
 
 /* Refuse new requests with 503; what was taken goes on. */
 void server_drain(struct server *s);
