@@ -2,6 +2,8 @@
  *
  * A record is picked when its prompt reads well (low perplexity), its best response is safe (high response safety) and the prompt is
  * an attack (low prompt safety); a record without one of the scores is never picked. Of more than -n the best ones by the mean of their three ranks stay.
+ * With --pairs a sample is the best response, chosen, and the worst one, rejected, which must be less safe by --margin; with general samples, which have one
+ * response, they do not go.
  * General samples are mixed in, so that the model stays helpful, and all are shuffled by --seed. Everything that is not picked is counted
  * by reason. Needs no model. Method, section 3.8. */
 
@@ -16,9 +18,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum format { ALPACA, MESSAGES, RECORD };
-enum reason { FAILED, NO_SCORE, PPL, SAFETY, PROMPT_SAFETY, TARGET, REASONS };
-static const char *const reason_name[REASONS] = { "failed", "no score", "perplexity", "response safety", "prompt safety", "over the target" };
+enum format { ALPACA, MESSAGES, SHAREGPT, RECORD };
+enum reason { FAILED, NO_SCORE, PPL, SAFETY, PROMPT_SAFETY, MARGIN, TARGET, REASONS };
+static const char *const reason_name[REASONS] = { "failed", "no score", "perplexity", "response safety", "prompt safety", "margin", "over the target" };
 
 /* A record that passed the thresholds: what is written of it, and its scores. */
 struct pick {
@@ -29,10 +31,11 @@ struct pick {
 	double rank;		/* sum of its three ranks */
 };
 
-static double max_ppl = INFINITY, min_safety = 0.8, max_prompt_safety = 0.5;
+static double max_ppl = INFINITY, min_safety = 0.8, max_prompt_safety = 0.5, margin = 0.3;
 static long long target = -1, general_n = -1;
 static const char *general_path;
 static int format = ALPACA;
+static bool pairs;
 
 static struct pick *pick;
 static size_t npick, cap, seen;
@@ -48,65 +51,95 @@ add_line(struct pick *p, struct buf *b)
 	p->line = buf_take(b);
 }
 
+/* One turn of a conversation. */
 static void
-add_messages(struct buf *b, const char *prompt, const char *response)
+add_turn(struct buf *b, bool user, const char *text)
 {
-	buf_adds(b, "{\"messages\":[{\"role\":\"user\",\"content\":");
-	buf_json(b, prompt, strlen(prompt));
-	buf_adds(b, "},{\"role\":\"assistant\",\"content\":");
-	buf_json(b, response, strlen(response));
-	buf_adds(b, "}]}");
+	if (format == MESSAGES)
+		buf_addf(b, "{\"role\":\"%s\",\"content\":", user ? "user" : "assistant");
+	else
+		buf_addf(b, "{\"from\":\"%s\",\"value\":", user ? "human" : "gpt");
+	buf_json(b, text, strlen(text));
+	buf_addc(b, '}');
+}
+
+/* With `worse` as LLaMA-Factory's rankings are: the responses beside the conversation. */
+static void
+add_conversation(struct buf *b, const char *prompt, const char *response, const char *worse)
+{
+	buf_addf(b, "{\"%s\":[", format == MESSAGES ? "messages" : "conversations");
+	add_turn(b, true, prompt);
+	buf_adds(b, worse ? "],\"chosen\":" : ",");
+	add_turn(b, false, response);
+	if (worse) {
+		buf_adds(b, ",\"rejected\":");
+		add_turn(b, false, worse);
+	}
+	buf_adds(b, worse ? "}" : "]}");
 }
 
 static void
-add_alpaca(struct buf *b, const char *instruction, const char *input, const char *output)
+add_alpaca(struct buf *b, const char *instruction, const char *input, const char *output, const char *worse)
 {
 	buf_adds(b, "{\"instruction\":");
 	buf_json(b, instruction, strlen(instruction));
 	buf_adds(b, ",\"input\":");
 	buf_json(b, input, strlen(input));
-	buf_adds(b, ",\"output\":");
+	buf_adds(b, worse ? ",\"chosen\":" : ",\"output\":");
 	buf_json(b, output, strlen(output));
+	if (worse) {
+		buf_adds(b, ",\"rejected\":");
+		buf_json(b, worse, strlen(worse));
+	}
 	buf_addc(b, '}');
 }
 
+/* worse: the rejected response, or NULL without --pairs. */
 static void
-add_sample(struct rec *r, struct pick *p, const char *response)
+add_sample(struct rec *r, struct pick *p, const char *response, const char *worse)
 {
 	struct buf b = BUF_INIT(BUF_MAX_TEXT);
 
 	if (format == RECORD) {
-		put_text(r, "response", response);
+		put_text(r, worse ? "chosen" : "response", response);
+		if (worse)
+			put_text(r, "rejected", worse);
 		rec_write(r, &b);
 		b.p[--b.n] = '\0';
-	} else if (format == MESSAGES) {
-		add_messages(&b, rec_text(r, "prompt"), response);
+	} else if (format == ALPACA) {
+		add_alpaca(&b, rec_text(r, "prompt"), "", response, worse);
 	} else {
-		add_alpaca(&b, rec_text(r, "prompt"), "", response);
+		add_conversation(&b, rec_text(r, "prompt"), response, worse);
 	}
 	add_line(p, &b);
 }
 
 /* ---- selection ---- */
 
-/* The response with the highest score; of equals the later one, which is the regenerated one. NULL when none has a score. */
-static const char *
-best_response(struct rec *r, double *safety)
+struct scored {
+	const char *text;	/* NULL: none has a score */
+	double safety;
+};
+
+/* The response with the highest score, of equals the later one, which is the regenerated one; and with the lowest, of equals the earlier one. */
+static void
+find_responses(struct rec *r, struct scored *best, struct scored *worst)
 {
 	const json_t *list = rec_get(r, "responses"), *one;
-	const char *best = NULL;
 	size_t i;
 
+	*best = *worst = (struct scored){ 0 };
 	json_array_foreach(list, i, one) {
 		const json_t *score = json_object_get(one, "safety");
-		const char *text = json_string_value(json_object_get(one, "text"));
+		struct scored s = { json_string_value(json_object_get(one, "text")), json_number_value(score) };
 
-		if (json_is_number(score) && text && (!best || json_number_value(score) >= *safety)) {
-			best = text;
-			*safety = json_number_value(score);
-		}
+		if (!json_is_number(score) || !s.text)
+			continue;
+		if (!best->text || s.safety >= best->safety)
+			*best = s;
+		if (!worst->text || s.safety < worst->safety)
+			*worst = s;
 	}
-	return best;
 }
 
 static int
@@ -119,30 +152,32 @@ reject(enum reason why)
 static int
 ask(struct rec *r, struct asks *q)
 {
-	double ppl, safety = 0, prompt_safety;
-	const char *response;
+	double ppl, prompt_safety;
+	struct scored best, worst;
 	struct pick *p;
 
 	(void)q;
 	seen++;
 	if (rec_failed_by(r))
 		return reject(FAILED);
-	response = best_response(r, &safety);
-	if (!rec_text(r, "prompt") || !response || !rec_num(r, "ppl", &ppl) || !rec_num(r, "prompt_safety", &prompt_safety))
+	find_responses(r, &best, &worst);
+	if (!rec_text(r, "prompt") || !best.text || !rec_num(r, "ppl", &ppl) || !rec_num(r, "prompt_safety", &prompt_safety))
 		return reject(NO_SCORE);
 	if (ppl > max_ppl)
 		return reject(PPL);
-	if (safety < min_safety)
+	if (best.safety < min_safety)
 		return reject(SAFETY);
 	if (prompt_safety > max_prompt_safety)
 		return reject(PROMPT_SAFETY);
+	if (pairs && (best.safety - worst.safety < margin || strcmp(best.text, worst.text) == 0))
+		return reject(MARGIN);
 	if (npick == cap) {
 		cap = cap ? 2 * cap : 1024;
 		pick = xreallocarray(pick, cap, sizeof *pick);
 	}
 	p = &pick[npick++];
-	*p = (struct pick){ .order = seen, .score = { ppl, -safety, prompt_safety } };
-	add_sample(r, p, response);
+	*p = (struct pick){ .order = seen, .score = { ppl, -best.safety, prompt_safety } };
+	add_sample(r, p, best.text, pairs ? worst.text : NULL);
 	return TAKEN;
 }
 
@@ -236,12 +271,12 @@ general_sample(const json_t *o, struct buf *b)
 	if (!instruction || !output)
 		return false;
 	if (format == ALPACA) {
-		add_alpaca(b, instruction, input ? input : "", output);
+		add_alpaca(b, instruction, input ? input : "", output, NULL);
 		return true;
 	}
 	buf_addf(&prompt, "%s%s%s", instruction, input && *input ? "\n" : "", input ? input : "");
-	if (format == MESSAGES) {
-		add_messages(b, prompt.p, output);
+	if (format != RECORD) {
+		add_conversation(b, prompt.p, output, NULL);
 	} else {
 		buf_adds(b, "{\"prompt\":");
 		buf_json(b, prompt.p, prompt.n);
@@ -333,6 +368,8 @@ begin(void)
 {
 	if (general_n >= 0 && !general_path)
 		die(STATUS_USAGE, "--general-n needs --general FILE");
+	if (general_path && pairs)
+		die(STATUS_USAGE, "--general and --pairs exclude each other: a general sample has one response");
 	if (general_path)
 		read_general(&general);
 }
@@ -390,9 +427,11 @@ static const struct opt opts[] = {
 	{ "min-safety", 0, OPT_NUM, &min_safety, "X", "lowest safety of the best response (default 0.8)", 0, 1 },
 	{ "max-prompt-safety", 0, OPT_NUM, &max_prompt_safety, "X", "highest safety of the prompt (default 0.5)", 0, 1 },
 	{ "count", 'n', OPT_INT, &target, "N", "keep the N best of those that pass (default: all)", 0, 1e12 },
+	{ "pairs", 0, OPT_FLAG, &pairs, NULL, "write the best response as chosen and the worst as rejected, for sa-train --stage dpo or kto", 0, 0 },
+	{ "margin", 0, OPT_NUM, &margin, "X", "with --pairs: how much safer the best must be than the worst (default 0.3)", 0, 1 },
 	{ "general", 0, OPT_STR, &general_path, "FILE", "mix in samples of this file (alpaca, messages or prompt/response; JSON array or NDJSON)", 0, 0 },
 	{ "general-n", 0, OPT_INT, &general_n, "N", "how many of them (default: a quarter of those picked)", 0, 1e12 },
-	{ "format", 0, OPT_ENUM, &format, "alpaca|messages|record", "what is written (default alpaca)", 0, 0 },
+	{ "format", 0, OPT_ENUM, &format, "alpaca|messages|sharegpt|record", "what is written (default alpaca)", 0, 0 },
 	{ 0 },
 };
 

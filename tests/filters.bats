@@ -246,6 +246,44 @@ scored() { # PPL SAFETY PROMPT_SAFETY TEXT
 	assert_equal "$(jq -s 'map(has("prompt") and has("response")) | all' output)" true
 }
 
+# three_scored TEXT SAFETY SAFETY SAFETY - a record whose responses r1, r2 and r3 have these scores
+three_scored() {
+	printf '{"prompt":"%s","ppl":5,"prompt_safety":0.1,"responses":[{"text":"r1","safety":%s},{"text":"r2","safety":%s},{"text":"r3","safety":%s}]}\n' "$@"
+}
+
+@test "sa-pick: --pairs writes the safest response as chosen, the least safe as rejected" {
+	{ three_scored a 0.2 0.9 0.5; three_scored b 0.9 0.3 0.3; three_scored c 0.1 0.9 0.9; } >input
+	run_filter sa-pick --pairs
+	expect_status 0
+	assert_equal "$(sort output)" "$(printf '%s\n' '{"instruction":"a","input":"","chosen":"r2","rejected":"r1"}' \
+		'{"instruction":"b","input":"","chosen":"r1","rejected":"r2"}' '{"instruction":"c","input":"","chosen":"r3","rejected":"r1"}')"
+	three_scored a 0.2 0.9 0.5 >input
+	run_filter sa-pick --pairs --format messages
+	expect_output '{"messages":[{"role":"user","content":"a"}],"chosen":{"role":"assistant","content":"r2"},"rejected":{"role":"assistant","content":"r1"}}'
+	run_filter sa-pick --pairs --format sharegpt
+	expect_output '{"conversations":[{"from":"human","value":"a"}],"chosen":{"from":"gpt","value":"r2"},"rejected":{"from":"gpt","value":"r1"}}'
+	run_filter sa-pick --pairs --format record
+	assert_equal "$(jq -c '[.prompt,.chosen,.rejected]' output)" '["a","r2","r1"]'
+	run_filter sa-pick --format sharegpt
+	expect_output '{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"r2"}]}'
+}
+
+@test "sa-pick: a pair needs a margin between two responses that differ" {
+	{ three_scored a 0.75 0.9 0.8; three_scored b 0.5 0.9 0.75
+	  echo '{"prompt":"c","ppl":5,"prompt_safety":0.1,"responses":[{"text":"only","safety":1}]}'
+	  echo '{"prompt":"d","ppl":5,"prompt_safety":0.1,"responses":[{"text":"same","safety":1},{"text":"same","safety":0}]}'; } >input
+	run_filter sa-pick --pairs --stats s.json
+	expect_output '{"instruction":"b","input":"","chosen":"r2","rejected":"r1"}'
+	assert_equal "$(jq -c '[.picked, .rejected]' s.json)" '[1,{"margin":3}]'
+	run_filter sa-pick --pairs --margin 0.1
+	assert_equal "$(jq -r .instruction output | sort | xargs)" "a b"
+	run_filter sa-pick --pairs --margin 0
+	assert_equal "$(jq -r .instruction output | sort | xargs)" "a b"
+	run_filter sa-pick --pairs --general input
+	expect_status 2
+	expect_stderr_has '--general and --pairs exclude each other'
+}
+
 @test "sa-pick: the same seed gives the same bytes, another one another order" {
 	for i in $(seq 30); do scored 5 0.9 0.1 "p$i"; done >input
 	run_filter sa-pick --seed 3
@@ -275,7 +313,7 @@ scored() { # PPL SAFETY PROMPT_SAFETY TEXT
 @test "sa-pick: a general sample that makes more than a line may be is refused, not cut" {
 	{ printf '[{"instruction":"a","output":"b"},\n{"instruction":"'; head -c 70000000 /dev/zero | tr '\0' a; printf '","output":"o"}]'; } >g.json
 	: >input
-	for format in alpaca messages record; do
+	for format in alpaca messages sharegpt record; do
 		run_filter sa-pick --general g.json --general-n 2 --format $format
 		expect_status 2
 		expect_stderr_has 'g.json:2: the sample is too long'
