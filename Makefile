@@ -86,7 +86,7 @@ $(addprefix $B/unit/,draw guide queue schema stop turn): $B/unit/%: $B/tests/uni
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data events pack record freeze schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,data events freeze pack ranking record reward schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
@@ -99,7 +99,7 @@ $(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/te
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
 $B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/ops/dtype.o $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
-	$B/trainer/train/data.o $B/trainer/train/record.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
+	$B/trainer/train/data.o $B/trainer/train/record.o $B/trainer/train/ranking.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
 	$B/trainer/serve/request.o $B/trainer/serve/stop.o \
 	$(patsubst %,$B/trainer/serve/%.o,adjust automaton chars form grammar guide pattern range schema schema_merge schema_types vocab)
 $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a

@@ -1,4 +1,4 @@
-/* sa-train - full-parameter supervised fine-tuning of a checkpoint, or training of a new one
+/* sa-train - fine-tuning of a checkpoint (all of it, a part, or adapters beside it; on responses or on which of them are better), or training of a new one
  *
  * Method, sections 5.1-5.2; the defaults are the paper's. The run itself is in train/. */
 #include <limits.h>
@@ -13,7 +13,7 @@
 
 static const struct settings defaults = {
 	.lr = 6e-7, .epochs = 3, .batch = 1, .accum = 50, .warmup_ratio = 0.0005, .cutoff = 2048, .seed = 42,
-	.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
+	.pref_beta = 0.1, .desirable = 1, .undesirable = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
 };
 static struct settings set;
 
@@ -50,6 +50,11 @@ static const struct opt opts[] = {
 	{ "save-every", 0, OPT_INT, &set.save_every, "N", "a checkpoint with the training state every N steps", 0, 1e9 },
 	{ "keep", 0, OPT_INT, &set.keep, "K", "how many of them to keep, 0: all (default 2)", 0, 1e6 },
 	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
+	{ "stage", 0, OPT_ENUM, &set.stage, "sft|dpo|kto", "on responses, or on which of them are better: pairs, for kto also labelled responses (default sft)", 0, 0 },
+	{ "pref-beta", 0, OPT_NUM, &set.pref_beta, "X", "dpo, kto: how dear a departure from the start is (default 0.1)", 1e-6, 1e3 },
+	{ "label-smoothing", 0, OPT_NUM, &set.label_smoothing, "X", "dpo: the part of the pairs that are the wrong way round (default 0)", 0, 0.499999 },
+	{ "desirable-weight", 0, OPT_NUM, &set.desirable, "X", "kto: of desirable responses' losses (default 1)", 0, 1e3 },
+	{ "undesirable-weight", 0, OPT_NUM, &set.undesirable, "X", "kto: of the others' (default 1)", 0, 1e3 },
 	{ "lora", 0, OPT_STR, &set.lora, "R:ALPHA:TARGETS", "train adapters of this rank beside q, k, v, o, gate, up, down or all, as 16:32:q,v", 0, 0 },
 	{ "merge", 0, OPT_FLAG, &set.merge, NULL, "with --lora: write the whole model with the adapters in it", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
@@ -69,6 +74,8 @@ check(int operands)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
+	if (set.stage && (set.pack || set.loss_norm || set.eval_data.n || set.eval_ratio > 0 || set.dataset_info))
+		die(STATUS_USAGE, "--stage dpo and kto do not go with --pack, --loss-norm, --eval-data, --eval-ratio and --dataset-info");
 	if (set.lora ? set.init != NULL : set.merge)
 		die(STATUS_USAGE, set.lora ? "--lora needs a model to start from, not --init" : "--merge needs --lora");
 }

@@ -205,4 +205,5 @@ def main():
         compare(tok, data, tmp)
 
 
-main()
+if __name__ == "__main__":
+    main()

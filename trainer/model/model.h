@@ -131,6 +131,8 @@ size_t acts_bytes(const struct acts *a);
  * Tensors that grad leaves out cost no product; the gradient goes through them down to the lowest layer that it has a tensor of.
  * The head runs over supervised rows only, in blocks. */
 double model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
+/* The backward alone, after model_train(..., NULL) of the same batch, whose weights may have been set since: only the head is gone through once more. */
+void model_back(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
 
 /* After model_train() of T tokens: what in it was the first to hold a number that is not finite: a weight, the output of a module, or a tensor of grad, in
  * the order in which they are computed. False when all that is kept is finite; `name` is then what is not kept and comes next. */

@@ -349,26 +349,39 @@ lowest_layer(const struct config *c, const struct weights *grad)
 	return i;
 }
 
-double
-model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
+static void
+layers_backward(struct model *m, struct acts *a, const struct batch *b, struct weights *grad)
 {
-	double loss;
-	int i, lowest;
+	int lowest = lowest_layer(&m->c, grad), i;
 
-	assert(b->T <= a->max_T);
-	m->ops->embed(m->mach, a->layer[0].x, m->w.embed, b->ids, b->T, m->c.hidden);
-	for (i = 0; i < m->c.layers; i++)
-		layer_forward(m, a, b, i);
-	loss = head(m, a, b, grad, scale);
-	if (!grad)
-		return loss;
-	lowest = lowest_layer(&m->c, grad);
 	for (i = m->c.layers - 1; i >= lowest; i--) {
 		mlp_backward(m, a, b->T, i, &grad->layer[i]);
 		attention_backward(m, a, b, i, &grad->layer[i]);
 	}
 	if (grad->embed)
 		m->ops->embed_back(m->mach, grad->embed, a->dx, b->ids, b->T, m->c.hidden);
+}
+
+void
+model_back(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
+{
+	head(m, a, b, grad, scale);
+	layers_backward(m, a, b, grad);
+}
+
+double
+model_train(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale)
+{
+	double loss;
+	int i;
+
+	assert(b->T <= a->max_T);
+	m->ops->embed(m->mach, a->layer[0].x, m->w.embed, b->ids, b->T, m->c.hidden);
+	for (i = 0; i < m->c.layers; i++)
+		layer_forward(m, a, b, i);
+	loss = head(m, a, b, grad, scale);
+	if (grad)
+		layers_backward(m, a, b, grad);
 	return loss;
 }
 

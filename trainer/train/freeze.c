@@ -32,7 +32,7 @@ match(const struct config *c, const char *pattern, bool *trained)
 	return hits;
 }
 
-/* A resumed run takes the frozen tensors from where it began: that must be the same. */
+/* A resumed run takes the frozen tensors and the reference model from where it began: that must be the same. */
 static void
 identify(struct run *r)
 {
@@ -42,7 +42,7 @@ identify(struct run *r)
 	for (size_t i = 0; i < r->set->freeze.n; i++)
 		json_array_append_new(patterns, json_string(r->set->freeze.v[i]));
 	json_object_set_new(r->identity, "freeze", patterns);
-	if (!r->trained)
+	if (!r->trained && r->set->stage == STAGE_SFT)
 		return;
 	snprintf(text, sizeof text, "%016" PRIx64, XXH3_64bits(r->model->w.all, r->model->w.n * sizeof(float)));
 	json_object_set_new(r->identity, "model", json_string(text));

@@ -59,6 +59,8 @@ fill(const struct run *r, struct portion *p, const struct samples *s, const uint
 	packs_fill(&p->packs, length, n, r->set->pack ? r->sampler.cutoff : 0);
 	for (size_t i = 0; i < n; i++)
 		p->packs.sample[i] = pick[p->packs.sample[i]];
+	if (r->set->stage == STAGE_DPO)
+		packs_pair(&p->packs);
 	p->from = s;
 	free(length);
 }

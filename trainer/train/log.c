@@ -111,6 +111,19 @@ append(struct log *l, struct buf *b, struct err *e)
 	return rc;
 }
 
+static void
+rewards(struct buf *b, const struct rewards *w)
+{
+	const struct { const char *name; double x; } all[] = {
+		{ "rewards/chosen", w->chosen }, { "rewards/rejected", w->rejected }, { "rewards/accuracies", w->accuracy },
+		{ "rewards/margins", w->margin }, { "kl", w->kl },
+	};
+
+	for (size_t i = 0; w->there && i < sizeof all / sizeof *all; i++)
+		if (!isnan(all[i].x))
+			member(b, all[i].name, all[i].x);
+}
+
 int
 log_step(struct log *l, const struct entry *en, struct err *e)
 {
@@ -129,6 +142,7 @@ log_step(struct log *l, const struct entry *en, struct err *e)
 	member(&b, "tokens_per_s", round((double)en->tokens / en->seconds));
 	if (l->peak > 0)
 		member(&b, "mfu", round(1e4 * en->flops / en->seconds / l->peak) / 1e4);
+	rewards(&b, &en->rewards);
 	member(&b, "seconds", round(en->seconds * 1e4) / 1e4);
 	buf_adds(&b, en->spike ? ",\"spike\":true}\n" : "}\n");
 	if (append(l, &b, e) < 0 || events_add(&l->events, en->step, scalars, sizeof scalars / sizeof *scalars, e) < 0)

@@ -9,6 +9,14 @@
 #include "err.h"
 #include "events.h"
 
+/* Of a step by preferences (prefer.h), each a mean; NAN: there is none. */
+struct rewards {
+	bool there;
+	double chosen, rejected, margin;	/* beta * log(p / p_ref) of the desired and the other responses, and the difference of the two */
+	double accuracy;	/* part of the pairs whose chosen response has the higher reward; KTO: of the responses that are on their side of z */
+	double kl;		/* KTO's z, nats */
+};
+
 struct entry {
 	long step;		/* from 1 */
 	double epoch;		/* passed after this step, with its fraction */
@@ -18,6 +26,7 @@ struct entry {
 	long tokens, supervised;
 	double flops;		/* floating-point operations of the step */
 	double seconds;
+	struct rewards rewards;
 	bool spike;		/* the loss is far above what it was (spike.h) */
 };
 

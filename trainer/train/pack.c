@@ -91,6 +91,14 @@ packs_fill(struct packs *p, const int *length, size_t n, int room)
 }
 
 void
+packs_pair(struct packs *p)
+{
+	p->n /= 2;
+	for (size_t i = 0; i <= p->n; i++)
+		p->at[i] = 2 * i;
+}
+
+void
 packs_free(struct packs *p)
 {
 	free(p->sample);

@@ -17,6 +17,8 @@ struct packs {
 
 /* Packs of the samples whose lengths are length[0..n), each at most `room`; room 0: one sample each, in order. */
 void packs_fill(struct packs *p, const int *length, size_t n, int room);
+/* Put two and two samples of packs of one each into one. */
+void packs_pair(struct packs *p);
 void packs_free(struct packs *p);
 
 #endif

@@ -20,6 +20,13 @@ struct portion {
 	uint64_t hash;			/* of the records' bytes */
 };
 
+/* Of a run by preferences (prefer.h). */
+struct prefer {
+	struct samples mixed;
+	struct portion mismatched;	/* KTO: sample i's prompt with another one's response; packs of one each */
+	double *ref, *now;		/* log-probabilities of the responses of all samples, then of `mixed`, nats: the reference's and, of a step's, the model's */
+};
+
 struct run {
 	const struct settings *set;
 	struct config c;
@@ -29,6 +36,7 @@ struct run {
 	struct sampler sampler;
 	struct samples samples, eval_samples;
 	struct portion data, eval;	/* eval.packs.n is 0 when nothing is evaluated */
+	struct prefer prefer;
 	struct schedule schedule;
 	size_t window;			/* packs a step */
 	size_t micro;			/* packs a micro-batch */

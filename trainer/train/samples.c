@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ranking.h"
 #include "samples.h"
 
 static int
@@ -127,9 +128,8 @@ reserve(struct samples *s, size_t tokens)
 	}
 }
 
-/* Append ids[0..n) with their targets, unless nothing in it is supervised. */
-static void
-append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
+void
+samples_append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
 {
 	struct sample one = { .at = s->tokens, .n = n, .line = line, .file = s->file };
 
@@ -150,8 +150,27 @@ append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
 	s->supervised += (size_t)one.supervised;
 }
 
+/* Of what is supervised only the last stretch. */
+static void
+keep_last(struct ids *mark)
+{
+	size_t n = mark->n;
+
+	while (n > 0 && !mark->v[n - 1])
+		n--;
+	while (n > 0 && mark->v[n - 1])
+		n--;
+	memset(mark->v, 0, n * sizeof *mark->v);
+}
+
 int
 samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
+{
+	return how->ranking == RANKING_NONE ? samples_add_one(s, how, record, line, e) : ranking_add(s, how, record, line, e);
+}
+
+int
+samples_add_one(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
 {
 	int rc;
 
@@ -162,9 +181,11 @@ samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t
 	for (size_t i = 0; i < how->ids.n; i++)
 		if (how->ids.v[i] >= how->vocab)
 			return err_set(e, "token %d is outside the model's vocabulary of %d", how->ids.v[i], how->vocab);
+	if (how->ranking != RANKING_NONE && how->mark.n > 0)
+		keep_last(&how->mark);
 	if (how->ids.n > (size_t)how->cutoff)
 		cut(s, how);
-	append(s, how->ids.v, how->mark.v, (int)how->ids.n, line);
+	samples_append(s, how->ids.v, how->mark.v, (int)how->ids.n, line);
 	return 0;
 }
 

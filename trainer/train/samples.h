@@ -23,6 +23,7 @@ struct sample {
 	int supervised;		/* targets that are not -1, at least 1 */
 	unsigned file;		/* of those that were read, from 0 */
 	size_t line;		/* of it, from 1 */
+	bool undesired;		/* a response that is to become less likely (ranking.h) */
 };
 
 struct samples {
@@ -37,6 +38,9 @@ struct samples {
 	size_t cut, cut_header, cut_end;	/* samples that were cut; of those, without a header or an end */
 };
 
+/* Do records say which response is better (ranking.h)? Pairs do; for KTO labels do too. */
+enum ranking { RANKING_NONE, RANKING_PAIRS, RANKING_ANY };
+
 /* How a record is turned into tokens. */
 struct sampler {
 	const struct tok *tok;
@@ -48,6 +52,7 @@ struct sampler {
 	int bos, end;		/* around plain text; -1: none */
 	int vocab;		/* ids are below this */
 	int cutoff;
+	enum ranking ranking;	/* not none: only the last response of a sample is supervised */
 	struct ids ids, mark;	/* scratch */
 };
 
@@ -56,8 +61,12 @@ struct sampler {
 void sampler_init(struct sampler *how, const struct tok *tok, const char *dir, int eos);
 void sampler_free(struct sampler *how);
 
-/* Add one record. 0 (also when it was dropped); 1 when it is left out, for the reason in e; -1 with why it cannot be used. */
+/* Add one record, with a ranking the samples of both its responses. 0 (also when it was dropped); 1 when it is left out, for the reason in e; -1 with why it cannot be used. */
 int samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e);
+/* The same of one response, whatever the record says of others. */
+int samples_add_one(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e);
+/* Append ids[0..n) with their targets, unless nothing in it is supervised, as mark[t] says of each: it is counted as dropped then. */
+void samples_append(struct samples *s, const int *ids, const int *mark, int n, size_t line);
 void samples_free(struct samples *s);
 
 #endif

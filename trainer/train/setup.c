@@ -9,6 +9,7 @@
 #include "freeze.h"
 #include "lora.h"
 #include "order.h"
+#include "prefer.h"
 #include "run.h"
 
 static int
@@ -36,6 +37,7 @@ make_sampler(struct run *r, struct err *e)
 	sampler_init(&r->sampler, r->tok, r->source.tokenizer, r->c.neos ? r->c.eos[0] : -1);
 	r->sampler.template_name = set->template_name;
 	r->sampler.vocab = r->c.vocab;
+	r->sampler.ranking = set->stage == STAGE_DPO ? RANKING_PAIRS : set->stage == STAGE_KTO ? RANKING_ANY : RANKING_NONE;
 	r->sampler.cutoff = set->cutoff < r->c.max_pos ? (int)set->cutoff : r->c.max_pos;
 	return 0;
 }
@@ -83,6 +85,7 @@ make_identity(struct run *r, struct err *e)
 				"batch", (json_int_t)s->batch, "accum", (json_int_t)s->accum, "cutoff", (json_int_t)s->cutoff, "seed", (json_int_t)s->seed,
 				"threads", (json_int_t)mach_threads(r->mach), "pack", s->pack, "schedule", schedules[s->schedule],
 				"loss-norm", norms[s->loss_norm], "template", r->sampler.template_known ? template_name(r->sampler.template) : "none");
+	prefer_identify(r);
 	put_hash(r->identity, "data", r->data.hash);
 	put_hash(r->identity, "tokenizer", tok);
 	put_hash(r->identity, "config", config);
@@ -116,7 +119,7 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 	return 0;
 }
 
-/* Where does the run begin? Restores weights and moments when it was begun before. 0; 1 when it was finished; -1. */
+/* Where does the run begin? r->saved is then the checkpoint that it goes on from, or -1. 0; 1 when it was finished; -1. */
 static int
 find_start(struct run *r, struct err *e)
 {
@@ -140,7 +143,7 @@ find_start(struct run *r, struct err *e)
 	if (rc < 0 || finished)
 		return rc < 0 ? -1 : 1;
 	r->saved = latest;
-	return checkpoint_restore(out, latest, r->model, &r->optim, e);
+	return 0;
 }
 
 const uint32_t *
@@ -177,9 +180,15 @@ allocate(struct run *r, struct err *e)
 	struct most most = { 0 };
 
 	r->order = xcalloc(r->data.packs.n, sizeof *r->order);
-	for (long k = 0; k < epochs; k++)	/* windows are whole micro-batches but for the epoch's end, so these start at multiples */
+	for (long k = 0; k < epochs; k++) {	/* windows are whole micro-batches but for the epoch's end, so these start at multiples */
 		measure(r, &r->data, run_order(r, k), &most);
+		measure(r, &r->prefer.mismatched, run_order(r, k), &most);
+	}
 	measure(r, &r->eval, NULL, &most);
+	if (r->set->stage != STAGE_SFT) {	/* the reference goes through them in the data's order */
+		measure(r, &r->data, NULL, &most);
+		measure(r, &r->prefer.mismatched, NULL, &most);
+	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
 	r->acts = acts_new(r->model, (int)most.tokens);
@@ -257,7 +266,7 @@ announce(const struct run *r)
 	if (r->trained)
 		warn("%zu of the parameters are trained, the others stay as they are", r->grad.n);
 	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
-	     r->set->accum, r->set->pack ? "packs" : "samples", r->schedule.warmup,
+	     r->set->accum, r->set->pack ? "packs" : r->set->stage == STAGE_DPO ? "pairs" : "samples", r->schedule.warmup,
 	     ((r->model->w.n + 3 * r->grad.n) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
 }
 
@@ -268,7 +277,7 @@ run_setup(struct run *r, const struct settings *set, struct err *e)
 
 	*r = (struct run){ .set = set, .ordered = -1, .log.fd = -1, .log.events.fd = -1 };
 	r->mach = mach_new((int)set->threads);
-	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0)
+	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0 || prefer_data(r, e) < 0)
 		return -1;
 	plan(r);
 	if (make_identity(r, e) < 0 || make_model(r, e) < 0 || allocate(r, e) < 0 || dir_make(set->out, e) < 0)
@@ -277,6 +286,8 @@ run_setup(struct run *r, const struct settings *set, struct err *e)
 	if (rc != 0)
 		return rc;
 	announce(r);
+	if (prefer_reference(r, e) < 0 || (r->saved >= 0 && checkpoint_restore(set->out, r->saved, r->model, &r->optim, e) < 0))
+		return -1;
 	checkpoint_reopen(set->out);
 	if (r->state.best && checkpoint_best(set->out, r->state.best, e) < 0)	/* killed between the two? */
 		return -1;
@@ -309,6 +320,7 @@ run_free(struct run *r)
 	free(r->trained);
 	packs_free(&r->data.packs);
 	packs_free(&r->eval.packs);
+	prefer_free(&r->prefer);
 	samples_free(&r->samples);
 	samples_free(&r->eval_samples);
 	sampler_free(&r->sampler);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lora.h"
+#include "prefer.h"
 #include "run.h"
 
 volatile sig_atomic_t run_stopped;
@@ -71,16 +72,12 @@ find_highest(const struct run *r, const struct batch *b, const uint32_t *order, 
 	}
 }
 
-/* Gradients of one step into r->grad; what it was like into *en. 0; 1 when a signal came; -1. */
+/* The gradients of the packs of a step, each scaled, into r->grad. 0; 1 when a signal came; -1. */
 static int
-gradients(struct run *r, const struct place *p, struct entry *en, struct highest *h, struct err *e)
+accumulate(struct run *r, const uint32_t *order, const struct place *p, double scale, struct entry *en, struct highest *h, struct err *e)
 {
-	const uint32_t *order = run_order(r, p->epoch);
-	struct amount a = run_amount(r, &r->data, order, p->from, p->to);
-	double scale = 1 / run_divisor(r, &a);
 	size_t to;
 
-	memset(r->grad.all, 0, r->grad.n * sizeof(float));
 	for (size_t from = p->from; from < p->to; from = to) {
 		struct batch b;
 		double loss;
@@ -95,6 +92,24 @@ gradients(struct run *r, const struct place *p, struct entry *en, struct highest
 		find_highest(r, &b, order, from, h);
 		en->loss += loss * scale;
 	}
+	return 0;
+}
+
+/* Gradients of one step into r->grad; what it was like into *en. 0; 1 when a signal came; -1. */
+static int
+gradients(struct run *r, const struct place *p, struct entry *en, struct highest *h, struct err *e)
+{
+	const uint32_t *order = run_order(r, p->epoch);
+	struct amount a = run_amount(r, &r->data, order, p->from, p->to);
+	int rc;
+
+	memset(r->grad.all, 0, r->grad.n * sizeof(float));
+	if (r->set->stage == STAGE_SFT)
+		rc = accumulate(r, order, p, 1 / run_divisor(r, &a), en, h, e);
+	else
+		rc = prefer_accumulate(r, order, p->from, p->to, en, e);
+	if (rc != 0)
+		return rc;
 	en->grad_norm = optim_norm(r->model, &r->grad);
 	if (!isfinite(en->grad_norm))
 		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p->from, p->to, e);
@@ -131,7 +146,8 @@ one_step(struct run *r, struct err *e)
 		return rc;
 	optim_step(&r->optim, r->model, &r->grad, en.grad_norm, en.lr);
 	en.seconds = fmax(log_now() - start, 1e-6);
-	watch_loss(r, &en, &h);
+	if (r->set->stage == STAGE_SFT)
+		watch_loss(r, &en, &h);
 	return log_step(&r->log, &en, e) < 0 ? -STATUS_IO : 0;
 }
 

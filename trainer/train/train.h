@@ -1,4 +1,4 @@
-/* train.h - a training run: full-parameter supervised fine-tuning of a checkpoint, or training of a new model
+/* train.h - a training run: fine-tuning of a checkpoint, or training of a new model
  *
  * A step takes the next batch * accum packs (pack.h; without --pack a pack is one sample) of the epoch's order, the last step of an epoch what is
  * left, runs them in micro-batches of `batch` packs, and updates the weights once. Samples of a micro-batch lie behind one another without padding; each
@@ -16,6 +16,9 @@
  * sample: the mean over its samples of each one's mean (what <= 4.45 does with a micro-batch of one) */
 enum loss_norm { LOSS_TOKEN, LOSS_SAMPLE };
 
+/* sft: on supervised tokens; dpo, kto: on which responses are better (prefer.h) */
+enum stage { STAGE_SFT, STAGE_DPO, STAGE_KTO };
+
 enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are saved; auto: as config.json says */
 
 /* The command line. */
@@ -30,6 +33,8 @@ struct settings {
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
 	bool merge;			/* adapters into the finished model */
+	int stage;
+	double pref_beta, label_smoothing, desirable, undesirable;
 };
 
 /* Run to the end. An exit status; *sig is the signal that ended the run early (its state is saved then), or 0. */

@@ -1,0 +1,133 @@
+/* ranking.c - pairs and labelled responses as samples */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ranking.h"
+
+/* A copy of the record with `answer` as its response, the caller's to release. */
+static json_t *
+with(const json_t *record, json_t *answer)
+{
+	const char *turns = json_object_get(record, "messages") ? "messages" : json_object_get(record, "conversations") ? "conversations" : NULL;
+	json_t *copy = json_copy((json_t *)record), *list;
+
+	if (turns) {
+		list = json_copy(json_object_get(record, turns));
+		json_array_append(list, answer);
+		json_object_set_new(copy, turns, list);
+	} else {
+		json_object_set(copy, json_object_get(record, "instruction") ? "output" : "response", answer);
+	}
+	return copy;
+}
+
+static int
+add_answer(struct samples *s, struct sampler *how, const json_t *record, const char *name, size_t line, struct err *e)
+{
+	json_t *one = with(record, json_object_get(record, name));
+	int rc = samples_add_one(s, how, one, line, e);
+
+	json_decref(one);
+	return rc;
+}
+
+/* Take back what came after the first n samples. */
+static void
+cut_back(struct samples *s, size_t n)
+{
+	for (; s->n > n; s->n--) {
+		s->tokens = s->v[s->n - 1].at;
+		s->supervised -= (size_t)s->v[s->n - 1].supervised;
+	}
+}
+
+static int
+add_pair(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
+{
+	size_t n = s->n;
+	int rc = add_answer(s, how, record, "chosen", line, e);
+
+	if (rc == 0)
+		rc = add_answer(s, how, record, "rejected", line, e);
+	if (rc == 0 && s->n == n + 2)
+		s->v[n + 1].undesired = true;
+	else
+		cut_back(s, n);
+	return rc;
+}
+
+int
+ranking_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
+{
+	const json_t *label = json_object_get(record, json_object_get(record, "kto_tag") ? "kto_tag" : "label");
+	size_t n = s->n;
+	int rc;
+
+	if (json_object_get(record, "chosen") && json_object_get(record, "rejected"))
+		return add_pair(s, how, record, line, e);
+	if (how->ranking == RANKING_PAIRS || !json_is_boolean(label))
+		return err_set(e, "no \"chosen\" and \"rejected\"%s", how->ranking == RANKING_PAIRS ? "" : ", and no \"kto_tag\" or \"label\" that is true or false");
+	rc = samples_add_one(s, how, record, line, e);
+	if (rc == 0 && s->n > n)
+		s->v[n].undesired = json_is_false(label);
+	return rc;
+}
+
+/* ---- mismatched pairs ---- */
+
+/* Tokens before the response. */
+static int
+prompt_of(const struct samples *s, const struct sample *one)
+{
+	int t = 0;
+
+	while (s->target[one->at + t] < 0)
+		t++;
+	return t + 1;
+}
+
+/* Where the response comes from; s->n when there is no other record. */
+static size_t
+other(const struct samples *s, size_t i)
+{
+	size_t any = s->n;
+
+	for (size_t k = 1; k < s->n; k++) {
+		size_t j = (i + s->n - k) % s->n;
+
+		if (s->v[j].line == s->v[i].line && s->v[j].file == s->v[i].file)
+			continue;
+		if (s->v[j].undesired == s->v[i].undesired)
+			return j;
+		if (any == s->n)
+			any = j;
+	}
+	return any;
+}
+
+int
+ranking_mismatch(struct samples *to, const struct samples *s, int cutoff, struct err *e)
+{
+	int *ids = xcalloc((size_t)cutoff, sizeof *ids), *mark = xcalloc((size_t)cutoff, sizeof *mark);
+	int rc = 0;
+
+	for (size_t i = 0; i < s->n && rc == 0; i++) {
+		size_t j = other(s, i);
+		int prompt = prompt_of(s, &s->v[i]), from, n;
+
+		if (j == s->n) {
+			rc = err_set(e, "kto: the divergence from the reference is estimated over other records' responses, but there is one record");
+			break;
+		}
+		from = prompt_of(s, &s->v[j]);
+		n = s->v[j].n - from < cutoff - prompt ? s->v[j].n - from : cutoff - prompt;
+		memcpy(ids, s->ids + s->v[i].at, (size_t)prompt * sizeof *ids);
+		memcpy(ids + prompt, s->ids + s->v[j].at + from, (size_t)n * sizeof *ids);
+		for (int t = 0; t < prompt + n; t++)
+			mark[t] = t >= prompt;
+		samples_append(to, ids, mark, prompt + n, s->v[i].line);
+	}
+	free(ids);
+	free(mark);
+	return rc;
+}
