@@ -8,7 +8,7 @@
 # make nano-check measure them on held-out prompts
 # make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
 # make check-cuda the CUDA operations on the CPU, at length: ThreadSanitizer, more orders, mutants, NVIDIA's own headers where they are installed
-# make cuda       the CUDA operations for a GPU, by nvcc
+# make cuda       the CUDA operations and their tests for a GPU, by nvcc; make check-gpu runs them on one
 # make torture    each filter again and again with another allocation or file call failing (MOST=1500 runs a filter and way at most)
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
@@ -147,6 +147,27 @@ cudasim-one-$1: $B/cudasim/$1/tests/cudasim/test/$(SIM_TEST).o $B/cudasim/$1/lib
 endef
 $(foreach m,plain asan tsan,$(eval $(call SIM_RULES,$m)))
 
+# For a GPU. One machine code for each generation of cards from Ampere on, and PTX for those to come; a warning is an error.
+CUDA_ARCH = 80 86 89 90 100 120
+CUDA_DIR = $(patsubst %/bin/nvcc,%,$(NVCC))
+CUDA_TESTS = $(patsubst %,$B/cuda/test/%,$(filter-out bugs,$(SIM_TESTS)))
+$B/cuda/%.o: %.cu $(wildcard trainer/ops/cuda/*.h)
+	@mkdir -p $(@D)
+	$(NVCC) -std=c++17 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+		-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(CPPFLAGS) -Itrainer/ops/cuda -Itests/unit -c -o $@ $<
+$B/cuda/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -isystem $(CUDA_DIR)/include -Itrainer/ops/cuda -Itests/unit -MMD -MP -c -o $@ $<
+$B/cuda/lib.a: $(patsubst %,$B/cuda/%.o,$(basename $(filter-out tests/%,$(SIM_SRC))))
+$(CUDA_TESTS): $B/cuda/test/%: $B/cuda/tests/cudasim/test/%.o $B/cuda/lib.a
+	@mkdir -p $(@D)
+	$(NVCC) -o $@ $^ -lcublasLt -ljansson -lm
+cuda:
+	@[ -x "$(NVCC)" ] || { echo "cuda: there is no nvcc" >&2; exit 2; }
+	$(MAKE) -s $B/cuda/lib.a $(CUDA_TESTS)
+check-gpu: cuda
+	for t in $(CUDA_TESTS); do echo "# $$t"; "$$t" || exit 1; done
+
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
@@ -165,14 +186,6 @@ check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 check-cuda: cudasim-plain cudasim-asan cudasim-tsan
 	sh tests/cudasim/check.sh $B
-# One machine code for each generation of cards from Ampere on, and PTX for those to come.
-CUDA_ARCH = 80 86 89 90 100 120
-CUDA_NVCC = $(NVCC) -std=c++17 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
-	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(CPPFLAGS) -Itrainer/ops/cuda
-$B/cuda/%.o: %.cu $(wildcard trainer/ops/cuda/*.h)
-	@mkdir -p $(@D)
-	$(CUDA_NVCC) -c -o $@ $<
-cuda: $(patsubst %.cu,$B/cuda/%.o,$(wildcard trainer/ops/cuda/*.cu))
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
 bench-infer: all $B/bench-roof $B/bench-encode
@@ -197,6 +210,6 @@ lint:
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 
-.PHONY: all check check-cuda cuda soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
+.PHONY: all check check-cuda check-gpu cuda soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -57,3 +57,7 @@ same_bits() {
 @test "cuda: matrix products" {
 	same_bits matmul
 }
+
+@test "cuda: arena and transfers, a step submitted before the last one is read" {
+	same_bits device
+}

@@ -1,5 +1,5 @@
 /* adamw.c - updates against ops_plain, with the weight whole or in two halves and moments in float32 or bf16 */
-#include "device.h"
+#include "compare.h"
 
 enum { N = 4 * 2053, STEPS = 3 };
 

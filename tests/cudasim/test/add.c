@@ -1,5 +1,5 @@
 /* add.c - gpu_add against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 static void
 add_equals_plain(void)

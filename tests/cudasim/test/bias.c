@@ -1,5 +1,5 @@
 /* bias.c - the gradient of a bias against plain sums */
-#include "device.h"
+#include "compare.h"
 
 static void
 columns_are_summed(void)

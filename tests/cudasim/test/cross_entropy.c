@@ -1,5 +1,5 @@
 /* cross_entropy.c - softmax cross entropy and its gradient against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 struct batch {
 	int T, V, Vp, *target;

@@ -1,5 +1,5 @@
 /* embed.c - rows of a table, and their gradients, against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 enum { V = 50 };
 

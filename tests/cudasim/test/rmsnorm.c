@@ -1,5 +1,5 @@
 /* rmsnorm.c - the norms against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 static const int shapes[][2] = { { 1, 8 }, { 3, 64 }, { 80, 264 }, { 150, 48 }, { 301, 8 } };
 

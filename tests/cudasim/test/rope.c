@@ -1,5 +1,5 @@
 /* rope.c - rotary embedding against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 static float *
 frequencies(int D, float theta)

@@ -1,5 +1,5 @@
 /* sumsq.c - the norm of a gradient and the factor that clips it */
-#include "device.h"
+#include "compare.h"
 
 /* clip[2] of arrays of these sizes, whose numbers are scaled so that the norm is `norm`. */
 static float *

@@ -1,5 +1,5 @@
 /* swiglu.c - silu(gate) * up against ops_plain */
-#include "device.h"
+#include "compare.h"
 
 static const int shapes[][2] = { { 1, 8 }, { 80, 264 }, { 33, 1000 } };
 

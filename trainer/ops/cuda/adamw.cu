@@ -135,21 +135,21 @@ load_moments(float *m, float *v, const struct gpu_adamw *a, size_t i)
 template <bool HALF> static __device__ __forceinline__ void
 store_moments(const struct gpu_adamw *a, size_t i, const float *m, const float *v, uint64_t seed)
 {
-	struct four mh, vh;
+	if (HALF) {
+		struct four mh, vh;
 
-	if (!HALF) {
+		for (int k = 0; k < 4; k++) {
+			uint64_t bits = bits_of(seed, a->first + i + k);
+
+			mh.h[k] = round_by_chance(m[k], (unsigned)bits);
+			vh.h[k] = round_by_chance(v[k], (unsigned)(bits >> 16));
+		}
+		store4(a->m16 + i, &mh);
+		store4(a->v16 + i, &vh);
+	} else {
 		store_floats(a->m + i, m);
 		store_floats(a->v + i, v);
-		return;
 	}
-	for (int k = 0; k < 4; k++) {
-		uint64_t bits = bits_of(seed, a->first + i + k);
-
-		mh.h[k] = round_by_chance(m[k], (unsigned)bits);
-		vh.h[k] = round_by_chance(v[k], (unsigned)(bits >> 16));
-	}
-	store4(a->m16 + i, &mh);
-	store4(a->v16 + i, &vh);
 }
 
 template <bool MASTER, bool HALF> static __global__ void __launch_bounds__(THREADS)

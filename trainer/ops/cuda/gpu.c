@@ -20,8 +20,10 @@ gpu_open(struct gpu *g, int device, cudaStream_t s, struct err *err)
 	cudaError_t e = cudaSetDevice(device);
 
 	*g = (struct gpu){ .device = device, .stream = s, .err = err };
-	if (e != cudaSuccess)
+	if (e != cudaSuccess) {
+		cudaGetLastError();	/* not to be found by the next launch */
 		return gpu_refuse(g, "CUDA device %d: %s", device, cudaGetErrorString(e));
+	}
 	if (attribute(g, &major, cudaDevAttrComputeCapabilityMajor) || attribute(g, &g->sms, cudaDevAttrMultiProcessorCount) ||
 	    attribute(g, &g->threads, cudaDevAttrMaxThreadsPerMultiProcessor) || attribute(g, &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin))
 		return -1;

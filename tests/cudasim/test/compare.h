@@ -1,9 +1,9 @@
-/* device.h - numbers to the device and back, and how near they are: what the tests of the CUDA operations share
+/* compare.h - numbers to the device and back, and how near they are: what the tests of the CUDA operations share
  *
  * Everything that these give, on the device or not, lives until device_done(). Inputs are drawn as bf16 numbers and kept as float, so that the
  * oracle gets exactly what the kernel gets. */
-#ifndef DEVICE_H
-#define DEVICE_H
+#ifndef COMPARE_H
+#define COMPARE_H
 
 #include <stdint.h>
 

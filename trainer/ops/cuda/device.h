@@ -1,0 +1,102 @@
+/* device.h - a GPU as the trainer holds it: all its memory as one arena, one stream of work, and transfers that do not hold that up
+ *
+ * Memory is asked for once, before the first step, and given out in pieces; nothing is allocated or freed while training, so a run that began goes
+ * on. The same code that takes the pieces plans them: with an arena that has no memory behind it, arena_take() counts, and its pointers are
+ * never followed. That is what `--plan` prints, for any card and without one.
+ *
+ * All operations are in device.gpu's stream, one after another: what is submitted later sees what was submitted before, and scratch may be used
+ * again at once. Small arrays go to the device through page-locked memory (device_send(): ids, positions, targets), results come back the same
+ * way (device_fetch()) and are looked at a step later, so that the host is always ahead of the device.
+ *
+ *     struct device d;
+ *     if (device_open(&d, 0, bytes, "algorithms", &err))           one arena of so many bytes
+ *             ...
+ *     float *grad = arena_take(&d.arena, "gradients", n * 4);      kept
+ *     size_t mark = arena_mark(&d.arena);
+ *     uint16_t *logits = arena_take(&d.arena, "logits", rows * vocab * 2);
+ *     ...
+ *     arena_release(&d.arena, mark);                               given back
+ *     device_send(&d, ids, host_ids, T * sizeof *ids);             host_ids is free again on return
+ *     gpu_embed(&d.gpu, ...);
+ *     device_fetch(&d, 0, &loss, sizeof loss);
+ *     ...                                                          submit the next step
+ *     const double *was = device_fetched(&d, 0);                   waits for that fetch alone */
+#ifndef SA_DEVICE_H
+#define SA_DEVICE_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "kernels.h"
+#include "matmul.h"
+
+/* ---- arena ---- */
+
+enum { ARENA_ALIGN = 256, ARENA_LINES = 64, ARENA_PIECES = 1024 };
+
+/* What the pieces of one name take together at most. */
+struct arena_line {
+	const char *what;	/* the caller's, not copied */
+	size_t now, most;
+};
+
+struct arena {
+	char *base;		/* NULL: a plan */
+	size_t size, used, most;
+	struct arena_line lines[ARENA_LINES];
+	struct arena_piece {
+		int line;
+		size_t size;
+	} pieces[ARENA_PIECES];	/* that are taken, the newest last */
+	int line_count, piece_count;
+	int full;		/* arena_take() failed */
+};
+
+/* base: `size` bytes aligned to ARENA_ALIGN, the caller's; NULL: a plan for a card with so much. */
+void arena_begin(struct arena *a, void *base, size_t size);
+/* `bytes` bytes, aligned; pieces of the same `what` are counted together. NULL: it does not fit, and the arena is `full` from then on; a plan
+ * counts on and gives pointers all the same, to say how much is missing. */
+void *arena_take(struct arena *a, const char *what, size_t bytes);
+size_t arena_mark(const struct arena *a);
+/* Give back all that was taken since the mark. */
+void arena_release(struct arena *a, size_t mark);
+/* The plan: a line a name, the most they ever took, and the most that was taken at one time. */
+void arena_print(const struct arena *a, FILE *f);
+
+/* ---- device ---- */
+
+enum { DEVICE_SENDS = 8, DEVICE_FETCHES = 4, DEVICE_FETCH_MAX = 4096 };
+
+struct device_slot {
+	void *host;		/* page-locked */
+	size_t size;
+	cudaEvent_t done;	/* of the last transfer from or to it */
+};
+
+struct device {
+	struct gpu gpu;
+	struct arena arena;
+	struct gpu_matmul *products;
+	char name[256];
+	void *memory;
+	struct device_slot send[DEVICE_SENDS], fetch[DEVICE_FETCHES];
+	int next_send;
+};
+
+/* Take `bytes` of a device's memory, the workspace of products included; file: see gpu_matmul_new(). -1 with *err set; nothing is left behind. */
+int device_open(struct device *d, int index, size_t bytes, const char *file, struct err *err);
+/* Waits for what is submitted. */
+void device_close(struct device *d);
+/* The bytes that device_open() can get now. */
+int device_free_memory(size_t *bytes, int index, struct err *err);
+
+/* Copy n bytes to the device, after what is submitted. src is read before it returns. */
+int device_send(struct device *d, void *dst, const void *src, size_t n);
+/* Copy n <= DEVICE_FETCH_MAX bytes from the device into slot `which`, after what is submitted; returns at once. */
+int device_fetch(struct device *d, int which, const void *src, size_t n);
+/* Wait for the last fetch into the slot; NULL when the device failed. Valid until the next fetch into it. */
+const void *device_fetched(struct device *d, int which);
+/* Wait for everything; -1 when the device failed. */
+int device_wait(struct device *d);
+
+#endif
