@@ -12,38 +12,58 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tab=$(printf '\t')
 
-# A rule: an extended regular expression, a tab, what takes its place.
-cat >"$work/rules" <<R
-__syncthreads\\(\\);$tab;
-__syncwarp\\(\\);$tab;
- < to\\b$tab <= to
- < T\\b$tab <= T
- < rows\\b$tab <= rows
- < n\\b$tab <= n
- < C\\b$tab <= C
- < V\\b$tab <= V
- < Vp\\b$tab <= Vp
- < parts\\b$tab <= parts
- < eights\\b$tab <= eights
- < a\\.n\\b$tab <= a.n
-threadIdx\\.x % WARP == 0${tab}true
-threadIdx\\.x == 0${tab}threadIdx.x <= 1
-lane == 0${tab}lane <= 1
-warp == 0${tab}warp <= 1
-by > 0${tab}by > 1
- \\* 8;$tab * 4;
-\\+= [A-Z]+ \\* 8${tab}+= WARP * 4
- / 8;$tab / 4;
- - s\\)$tab - 2 * s)
-fmaxf${tab}fminf
- \\+ F\\)$tab)
-1 - x$tab 1 + x
-0x8000u${tab}0x7fffu
-low >> 15${tab}low >> 14
-== right${tab}!= right
-- at_target${tab}+ at_target
- - dot${tab} + dot
-\\(size_t\\)blockIdx\\.[xy]${tab}(unsigned short)blockIdx.x
+# A rule: an extended regular expression (any awk's: brackets for escapes), a tab, what takes its place.
+cat >"$work/rules" <<'R'
+__syncthreads[(][)];	;
+__syncwarp[(][)];	;
+ < to;	 <= to;
+ < T[;)]	 <= T;
+ < rows;	 <= rows;
+ < n;	 <= n;
+ < C;	 <= C;
+ < C && 	 <= C && 
+c < C[)]	c <= C)
+[+] k < V[)]	+ k <= V)
+[+] k < V [?]	+ k <= V ?
+ < Vp;	 <= Vp;
+ < parts;	 <= parts;
+ < eights;	 <= eights;
+ < a[.]n;	 <= a.n;
+ < min[(]heads, 	 <= min(heads, 
+threadIdx[.]x % WARP == 0	true
+threadIdx[.]x == 0	threadIdx.x <= 1
+warp == 0	warp <= 1
+[+]= blockDim[.]x [*] 8	+= blockDim.x * 16
+[+]= WARP [*] 8	+= WARP * 16
+[+]= COLUMNS_WARPS	+= COLUMNS_WARPS + 1
+% WARP [*] 8	% WARP * 4
+ = C / 8;	 = C / 4;
+i % row	i / row
+x [*] c	x * s
+y [*] s	x * s
+[(]1 - s[)][)]	(1 + s))
+-x[)]	x)
+[+] F[)]	)
+fmaxf	fminf
+own - most	most - own
+was - most	most - was
+- at_target	+ at_target
+== right	!= right
+- xv[.]f	+ xv.f
+[+] eps	- eps
+/ C	/ 8
+0x8000u	0x7fffu
+low >> 15	low >> 14
+1 - s[.]b2	s.b2
+s[.]c1	s.c2
+s[.]decay	s.lr
+max_norm > 0 &&	
+i > 0	i == 0
+keys.i - 1.	keys[i]
+PIECE < n	PIECE <= n
+gscale [*] [(]float	(float
+at [*] inv	inv
+[*] HEADS_EACH;	;
 R
 
 # "LINE COLUMN" of every match of a rule outside of comments and #include lines.
