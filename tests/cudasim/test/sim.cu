@@ -80,13 +80,13 @@ barriers_count_predicates(void)
 	CHECK_INT(warp_result(predicate_kernel)[9], 105);
 }
 
-static __device__ __forceinline__ float
+static __host__ __device__ __forceinline__ float
 a_of(int row, int k)
 {
 	return (row * 16 + k) % 29 - 14;
 }
 
-static __device__ __forceinline__ float
+static __host__ __device__ __forceinline__ float
 b_of(int k, int col)
 {
 	return (k * 8 + col) % 23 - 11;
