@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "opt.h"
+#include "plan.h"
 #include "recipe.h"
 #include "schedule.h"
 #include "train.h"
@@ -57,6 +58,8 @@ static const struct opt opts[] = {
 	{ "undesirable-weight", 0, OPT_NUM, &set.undesirable, "X", "kto: of the others' (default 1)", 0, 1e3 },
 	{ "lora", 0, OPT_STR, &set.lora, "R:ALPHA:TARGETS", "train adapters of this rank beside q, k, v, o, gate, up, down or all, as 16:32:q,v", 0, 0 },
 	{ "merge", 0, OPT_FLAG, &set.merge, NULL, "with --lora: write the whole model with the adapters in it", 0, 0 },
+	{ "plan", 0, OPT_FLAG, &set.plan, NULL, "print what memory and time a run of this shape needs, and end", 0, 0 },
+	{ "device", 0, OPT_STR, &set.device, "DEVICE", "with --plan: cpu, cuda:24GiB or cuda:CARD (3090, 4090, a100, h100, h200), which needs no GPU", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
 	{ "tensorboard", 0, OPT_STR, &set.tensorboard, "DIR", "write an event file for TensorBoard there", 0, 0 },
@@ -70,6 +73,10 @@ check(int operands)
 {
 	if (operands > 0)
 		die(STATUS_USAGE, "no operands are taken; the data goes to --data (see --help)");
+	if (set.device && !set.plan)
+		die(STATUS_USAGE, "--device goes with --plan");
+	if (set.plan && (set.model || set.init))
+		return;
 	if (set.data.n == 0 || !set.out)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
@@ -141,6 +148,8 @@ main(int argc, char **argv)
 
 	prog_init(argv[0]);
 	check(read_settings(argc, argv));
+	if (set.plan)
+		return plan_run(&set);
 	status = train(&set, &sig);
 	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
 		signal(sig, SIG_DFL);

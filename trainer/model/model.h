@@ -126,6 +126,8 @@ struct acts;	/* activations and scratch for up to max_T tokens */
 struct acts *acts_new(const struct model *m, int max_T);
 void acts_free(struct acts *a);
 size_t acts_bytes(const struct acts *a);
+/* What those of a model of this shape take. */
+size_t acts_size(const struct config *c, int max_T);
 
 /* Forward and backward: adds scale * d(sum of weight * loss)/dw to grad; returns that sum over the supervised tokens (nats). grad == NULL: forward only.
  * Tensors that grad leaves out cost no product; the gradient goes through them down to the lowest layer that it has a tensor of.

@@ -140,26 +140,44 @@ place(struct acts *a, const struct config *c, float *base)
 	return p.n;
 }
 
-struct acts *
-acts_new(const struct model *m, int max_T)
+/* Its sizes, without the memory. */
+static struct acts *
+acts_measure(const struct config *c, int max_T)
 {
 	struct acts *a = xcalloc(1, sizeof *a);
-	int rows = HEAD_FLOATS / m->c.vocab;
-	size_t n;
+	int rows = HEAD_FLOATS / c->vocab;
 
 	a->max_T = max_T;
 	a->head_rows = rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows;
 	if (a->head_rows > max_T)
 		a->head_rows = max_T;
-	a->layer = xcalloc(m->c.layers, sizeof *a->layer);
+	a->layer = xcalloc(c->layers, sizeof *a->layer);
+	a->bytes = place(a, c, NULL) * sizeof *a->all + 2 * max_T * sizeof(int);
+	return a;
+}
+
+size_t
+acts_size(const struct config *c, int max_T)
+{
+	struct acts *a = acts_measure(c, max_T);
+	size_t bytes = a->bytes;
+
+	acts_free(a);
+	return bytes;
+}
+
+struct acts *
+acts_new(const struct model *m, int max_T)
+{
+	struct acts *a = acts_measure(&m->c, max_T);
+	size_t n = a->bytes - 2 * max_T * sizeof(int);
+
 	a->rows = xcalloc(max_T, sizeof *a->rows);
 	a->target = xcalloc(max_T, sizeof *a->target);
-	n = place(a, &m->c, NULL);
-	a->all = aligned_alloc(64, n * sizeof *a->all);
+	a->all = aligned_alloc(64, n);
 	if (!a->all)
-		die(STATUS_IO, "out of memory: activations of %d tokens need %zu MB", max_T, n * sizeof *a->all >> 20);
+		die(STATUS_IO, "out of memory: activations of %d tokens need %zu MB", max_T, n >> 20);
 	place(a, &m->c, a->all);
-	a->bytes = n * sizeof *a->all + 2 * max_T * sizeof(int);
 	return a;
 }
 

@@ -2,6 +2,7 @@
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <xxhash.h>
 
 #include "freeze.h"
@@ -49,34 +50,56 @@ identify(struct run *r)
 }
 
 /* All n tensors, or with adapters these alone. */
-static void
-start_with(struct run *r, int n)
+static bool *
+start_with(const struct config *with, int n)
 {
-	struct config c = r->c;
+	struct config c = *with;
+	bool *trained = xcalloc((size_t)n, sizeof *trained);
 	int base;
 
 	c.lora.r = 0;
 	base = tensors(&c);
-	r->trained = xcalloc((size_t)n, sizeof *r->trained);
-	for (int i = r->c.lora.r ? base : 0; i < n; i++)
-		r->trained[i] = true;
+	for (int i = with->lora.r ? base : 0; i < n; i++)
+		trained[i] = true;
+	return trained;
+}
+
+/* *trained, the caller's to free: NULL when all are. */
+static int
+choose(const struct config *c, const struct opt_list *list, bool **trained, struct err *e)
+{
+	int n = tensors(c), left = 0;
+
+	*trained = list->n > 0 || c->lora.r ? start_with(c, n) : NULL;
+	for (size_t i = 0; i < list->n; i++)
+		if (match(c, list->v[i], *trained) == 0)
+			return err_set(e, "--freeze %s: the model has no such tensor", list->v[i]);
+	for (int i = 0; i < n; i++)
+		left += !*trained || (*trained)[i];
+	return left > 0 ? 0 : err_set(e, "--freeze: nothing is left to train");
 }
 
 int
 freeze_choose(struct run *r, struct err *e)
 {
-	const struct opt_list *list = &r->set->freeze;
-	int n = tensors(&r->c), left = 0;
-
-	if (list->n > 0 || r->c.lora.r)
-		start_with(r, n);
-	for (size_t i = 0; i < list->n; i++)
-		if (match(&r->c, list->v[i], r->trained) == 0)
-			return err_set(e, "--freeze %s: the model has no such tensor", list->v[i]);
-	for (int i = 0; i < n; i++)
-		left += !r->trained || r->trained[i];
-	if (left == 0)
-		return err_set(e, "--freeze: nothing is left to train");
+	if (choose(&r->c, &r->set->freeze, &r->trained, e) < 0)
+		return -1;
 	identify(r);
 	return 0;
+}
+
+int
+freeze_count(const struct config *c, const struct opt_list *list, size_t *all, size_t *left, struct err *e)
+{
+	struct tensor_at t;
+	bool *trained;
+	int rc = choose(c, list, &trained, e);
+
+	*all = *left = 0;
+	for (int i = 0; model_tensor(c, i, &t) == 0; i++) {
+		*all += t.count;
+		*left += !trained || trained[i] ? t.count : 0;
+	}
+	free(trained);
+	return rc;
 }

@@ -33,6 +33,8 @@ struct settings {
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
 	bool merge;			/* adapters into the finished model */
+	const char *device;		/* what is planned for (plan.h); NULL: the CPU */
+	bool plan;			/* say what the run would need, and no more */
 	int stage;
 	double pref_beta, label_smoothing, desirable, undesirable;
 };

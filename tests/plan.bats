@@ -1,0 +1,71 @@
+# plan.bats - sa-train --plan: what a run needs, said without running it, and true on the CPU
+
+load lib
+
+setup() {
+	sa_setup
+	T=$ROOT/tests/goldens/train
+	jq '.hidden_size = 256 | .num_hidden_layers = 8 | .num_attention_heads = 4 | .num_key_value_heads = 2 | .head_dim = 64 | .intermediate_size = 1024 |
+		.max_position_embeddings = 2048' "$T/tiny/config.json" >shape.json
+}
+
+together() { awk '/^together/ { print $2 }' output; }
+
+@test "plan: on the CPU a run takes what was planned, within 3%" {
+	if nm "$BUILD/sa-train" | grep -qE '__[at]san_init'; then skip "a sanitizer has memory of its own"; fi
+	run_filter sa-train --plan --init shape.json --cutoff 512 --batch 2 --threads 2
+	expect_status 0
+	jq -nc '[range(400)] | {text: map("The cat number \(.) is red.") | join(" ")}' >line
+	cat line line >data.jsonl
+	bench-timed took.json sa-train --init shape.json --model "$T/tiny" --data data.jsonl --cutoff 512 --batch 2 --accum 1 --threads 2 --max-steps 1 --out out 2>log
+	planned=$(together) jq -e '(.rss / 1048576) as $is | (env.planned | tonumber) as $was | ($is - $was | fabs) <= 0.03 * $was' took.json ||
+		{ cat output took.json log; false; }
+}
+
+@test "plan: a card's memory chooses what is kept, or says what would fit" {
+	jq '.max_position_embeddings = 8192' shape.json >long.json
+	run_filter sa-train --plan --init long.json --device cuda:h100 --cutoff 8192 --batch 8
+	expect_status 0
+	grep -q 'all activations are kept$' output
+	grep -qE '^expected: [0-9]+ tokens/s, [0-9.]+% MFU of 989.4 TFLOP/s, the datasheet of the H100 SXM; computed, not measured$' output
+	run_filter sa-train --plan --init long.json --device cuda:5GiB --cutoff 8192 --batch 8
+	expect_status 0
+	grep -q 'norms and SwiGLU are made again in the backward$' output
+	run_filter sa-train --plan --init long.json --device cuda:2.5GiB --cutoff 8192 --batch 8
+	expect_status 0
+	grep -q "only a block's input is kept, all else made again\$" output
+	grep -q 'the time is not known without --peak' output
+	run_filter sa-train --plan --init long.json --device cuda:0.8GiB --cutoff 8192 --batch 8
+	expect_status 2
+	most=$(sed -n 's/^\([0-9]*\) tokens a micro-batch would fit.*/\1/p' output)
+	run_filter sa-train --plan --init long.json --device cuda:0.8GiB --cutoff "$most" --batch 1
+	expect_status 0
+	run_filter sa-train --plan --init long.json --device cuda:0.8GiB --cutoff $((most + 1)) --batch 1
+	expect_status 2
+	run_filter sa-train --plan --init long.json --device cuda:0.7GiB
+	expect_status 2
+	grep -q 'train a part (--freeze), or adapters (--lora)' output
+}
+
+@test "plan: frozen tensors and adapters are counted" {
+	run_filter sa-train --plan --init shape.json --freeze '*'
+	expect_status 2
+	expect_stderr_has "nothing is left to train"
+	run_filter sa-train --plan --init shape.json --freeze 'model.embed*'
+	expect_status 0
+	all=$(jq -n '320 * 256') free=$(awk 'NR == 1 { print $1 - $3 }' output)
+	assert_equal "$free" "$all"
+	sa-train --init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 0 --max-steps 1 --accum 1 --out base 2>log
+	run_filter sa-train --plan --model base --lora 8:16:q,v
+	expect_status 0
+	assert_equal "$(awk 'NR == 1 { print $3 }' output)" $((8 * 8 * (256 + 256 + 256 + 128)))
+}
+
+@test "plan: --device without --plan, and no such device" {
+	run_filter sa-train --device cpu --init shape.json --tokenizer "$T/tiny" --data x --out y
+	expect_status 2
+	expect_stderr_has "--device goes with --plan"
+	run_filter sa-train --plan --init shape.json --device tpu
+	expect_status 2
+	expect_stderr_has "--device tpu"
+}

@@ -1,0 +1,303 @@
+/* plan.c - memory and time of a run, computed */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "files.h"
+#include "freeze.h"
+#include "lora.h"
+#include "plan.h"
+#include "project.h"
+
+#define GIB 1073741824.0
+#define LOGIT_ROWS 512
+#define WORKSPACE (32.0 * 1048576)	/* what NVIDIA recommends for cuBLASLt on Hopper */
+#define CONTEXT (0.6 * GIB)
+#define PRODUCTS 0.70
+#define COPIES 0.90
+#define ATTENTION 0.35
+#define PROGRAM (10.0 * 1048576)	/* code, libraries and a tokenizer, measured */
+#define THREAD 0.75e6			/* scratch of the products, and of attention */
+
+static const struct card {
+	const char *name, *title;
+	double gib, flops, bytes;
+} cards[] = {	/* NVIDIA's datasheets: dense bf16 with float sums */
+	{ "3090", "RTX 3090", 24, 71e12, 0.936e12 }, { "4090", "RTX 4090", 24, 165.2e12, 1.008e12 }, { "a100", "A100 SXM 80 GB", 80, 312e12, 2.039e12 },
+	{ "h100", "H100 SXM", 80, 989.4e12, 3.35e12 }, { "h200", "H200 SXM", 141, 989.4e12, 4.8e12 },
+};
+
+#define CARDS (sizeof cards / sizeof *cards)
+
+int
+device_parse(struct device *d, const char *text, struct err *e)
+{
+	char unit[4] = "", after;
+	double size;
+
+	*d = (struct device){ 0 };
+	if (strcmp(text, "cpu") == 0)
+		return 0;
+	if (strncmp(text, "cuda:", 5) != 0)
+		return err_set(e, "--device %s: cpu, cuda:SIZE as cuda:24GiB, or cuda:CARD", text);
+	d->cuda = true;
+	text += 5;
+	for (size_t i = 0; i < CARDS; i++)
+		if (strcmp(text, cards[i].name) == 0) {
+			*d = (struct device){ true, cards[i].title, cards[i].gib * GIB, cards[i].flops, cards[i].bytes };
+			return 0;
+		}
+	if (sscanf(text, "%lf%3[GiB]%c", &size, unit, &after) != 2 || !(size > 0 && size < 1e6) || (strcmp(unit, "GiB") != 0 && strcmp(unit, "GB") != 0))
+		return err_set(e, "--device cuda:%s: a size as 24GiB, or one of 3090, 4090, a100, h100 and h200", text);
+	d->memory = size * (unit[1] == 'i' ? GIB : 1e9);
+	return 0;
+}
+
+/* ---- memory ---- */
+
+static void
+need(struct plan *p, const char *what, double bytes)
+{
+	p->memory[p->items++] = (struct item){ what, bytes };
+	p->total += bytes;
+}
+
+/* Numbers a token: what comes into a layer; queries, keys, values and attention; what norms and SwiGLU make; gate and up, and the state between. */
+struct per_token {
+	double in, attention, remade, products, lse;
+};
+
+static struct per_token
+per_token(const struct config *c)
+{
+	double q = (double)c->heads * c->head_dim, kv = (double)c->kv_heads * c->head_dim;
+
+	return (struct per_token){ .in = c->hidden, .attention = (c->qk_norm ? 2 : 1) * (q + kv) + kv + q, .remade = 2.0 * c->hidden + c->ffn,
+				   .products = c->hidden + 2.0 * c->ffn, .lse = c->heads + 2 };
+}
+
+static void
+memory_of_card(struct plan *p, const struct planned *of)
+{
+	const struct config *c = of->c;
+	struct per_token n = per_token(c);
+	double T = of->tokens, L = c->layers, rest = n.attention + n.products, low = 2.0 * __builtin_popcount(c->lora.targets) * c->lora.r;
+	double kept = n.in + (p->keep == KEEP_BLOCKS ? 0 : rest) + (p->keep == KEEP_ALL ? n.remade : 0);
+	double again = p->keep == KEEP_ALL ? 0 : n.remade + (p->keep == KEEP_BLOCKS ? rest : 0);
+
+	need(p, "weights that are trained, float", 4.0 * of->trained);
+	if (of->all > of->trained)
+		need(p, "weights that are not, bfloat16", 2.0 * (of->all - of->trained));
+	need(p, "gradients, float", 4.0 * of->trained);
+	need(p, "first moments, float", 4.0 * of->trained);
+	need(p, "second moments, float", 4.0 * of->trained);
+	need(p, "activations, bfloat16", L * T * (2 * kept + low + (p->keep == KEEP_BLOCKS ? 0 : 4 * n.lse)));
+	if (again > 0)
+		need(p, "a layer's, made again", T * (2 * again + 4 * n.lse));
+	need(p, "gradients of activations", 2 * T * (2 * n.in + n.attention + 3.0 * c->ffn));
+	need(p, "logits, a chunk", 2.0 * LOGIT_ROWS * c->vocab);
+	need(p, "workspace of products", WORKSPACE);
+	need(p, "CUDA context", CONTEXT);
+}
+
+static void
+memory_of_cpu(struct plan *p, const struct planned *of)
+{
+	need(p, "weights", 4.0 * of->all);
+	need(p, "gradients", 4.0 * of->trained);
+	need(p, "first moments", 4.0 * of->trained);
+	need(p, "second moments", 4.0 * of->trained);
+	need(p, "activations, their gradients, logits", (double)acts_size(of->c, of->tokens));
+	need(p, "scratch of the threads", of->threads * THREAD);
+	need(p, "program and tokenizer", PROGRAM);
+}
+
+/* ---- time ---- */
+
+static void
+work(struct plan *p, const struct planned *of, const char *what, double flops, double bytes, double part)
+{
+	const struct device *d = &of->device;
+	double seconds = d->flops > 0 ? flops / (d->flops * part) : 0;
+
+	if (d->bytes > 0)
+		seconds = fmax(seconds, bytes / (d->bytes * COPIES));
+	p->op[p->ops++] = (struct op){ what, flops, bytes, seconds };
+	p->seconds += seconds;
+}
+
+/* Forward and backward of a product with w weights over `rows` rows: of a frozen weight no gradient is made. */
+static double
+product(const struct planned *of, double w, double rows)
+{
+	return rows * w * (4 + 2.0 * (double)of->trained / (double)of->all);
+}
+
+static void
+time_of(struct plan *p, const struct planned *of)
+{
+	const struct config *c = of->c;
+	struct per_token n = per_token(c);
+	double rows = of->tokens * of->accum, L = c->layers, V = c->vocab, size = of->device.cuda ? 2 : 4, again = p->keep == KEEP_BLOCKS ? 1 : 0;
+	double qkvo = 0, mlp = 0, attend = 2.0 * L * c->heads * c->head_dim * of->length * rows;
+	int out, in;
+
+	for (enum projection j = 0; j < PROJECTIONS; j++) {
+		projection_shape(c, j, &out, &in);
+		*(j <= PROJ_O ? &qkvo : &mlp) += L * out * in;
+	}
+	work(p, of, "products of attention", product(of, qkvo, rows) + again * 2 * rows * qkvo, of->accum * 3 * size * qkvo + 3 * size * rows * L * n.attention, PRODUCTS);
+	work(p, of, "products of the MLP", product(of, mlp, rows) + again * 2 * rows * mlp, of->accum * 3 * size * mlp + 3 * size * rows * L * n.products, PRODUCTS);
+	work(p, of, "attention", attend * (3 + again), 4 * size * rows * L * n.attention, ATTENTION);
+	work(p, of, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * (4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products), 1);
+	work(p, of, "head", product(of, V * c->hidden, rows), of->accum * 3 * size * V * c->hidden, PRODUCTS);
+	work(p, of, "cross entropy", 10 * rows * V, 2 * size * rows * V, 1);
+	work(p, of, "gradients to zero, their norm, AdamW", 14.0 * of->trained, 36.0 * of->trained, 1);
+}
+
+/* Operations of a step as MFU counts them. */
+static double
+useful(const struct planned *of)
+{
+	const struct config *c = of->c;
+	double w = (double)of->all - (c->tied ? 0 : (double)c->vocab * c->hidden);
+
+	return of->tokens * of->accum * (6 * w + 6.0 * c->layers * c->heads * c->head_dim * of->length);
+}
+
+void
+plan_make(struct plan *p, const struct planned *of)
+{
+	enum keep last = of->device.cuda ? KEEPS - 1 : KEEP_ALL;
+
+	for (enum keep k = KEEP_ALL;; k++) {
+		*p = (struct plan){ .keep = k };
+		if (of->device.cuda)
+			memory_of_card(p, of);
+		else
+			memory_of_cpu(p, of);
+		p->fits = of->device.memory == 0 || p->total <= of->device.memory;
+		if (p->fits || k == last)
+			break;
+	}
+	time_of(p, of);
+	if (of->device.flops == 0) {
+		p->seconds = 0;
+		return;
+	}
+	p->tokens_per_s = of->tokens * of->accum / p->seconds;
+	p->mfu = useful(of) / p->seconds / of->device.flops;
+}
+
+/* ---- in words ---- */
+
+/* The most tokens a micro-batch for which there is room, or 0. */
+static int
+longest(const struct planned *of)
+{
+	struct planned less = *of;
+	struct plan p;
+	int lo = 0, hi = of->tokens;
+
+	while (lo + 1 < hi) {
+		less.tokens = lo + (hi - lo) / 2;
+		plan_make(&p, &less);
+		*(p.fits ? &lo : &hi) = less.tokens;
+	}
+	return lo;
+}
+
+static void
+print_memory(const struct plan *p, const struct planned *of)
+{
+	static const char *const kept[] = {
+		"all activations are kept", "norms and SwiGLU are made again in the backward", "only a block's input is kept, all else made again",
+	};
+
+	for (int i = 0; i < p->items; i++)
+		printf("%-38s %9.3f GiB\n", p->memory[i].what, p->memory[i].bytes / GIB);
+	printf("%-38s %9.3f GiB%s", "together", p->total / GIB, of->device.memory ? "" : "\n");
+	if (of->device.memory)
+		printf(" of %.1f: %s\n", of->device.memory / GIB, p->fits ? kept[p->keep] : "does not fit");
+}
+
+static void
+print_time(const struct plan *p, const struct planned *of)
+{
+	printf("\n%-38s %9s %9s %9s\n", "a step", "TFLOP", "GB", of->device.flops ? "ms" : "");
+	for (int i = 0; i < p->ops; i++) {
+		printf("%-38s %9.3f %9.2f", p->op[i].what, p->op[i].flops / 1e12, p->op[i].bytes / 1e9);
+		if (of->device.flops)
+			printf(" %9.2f", p->op[i].seconds * 1e3);
+		putchar('\n');
+	}
+	if (of->device.flops)
+		printf("expected: %.0f tokens/s, %.1f%% MFU of %.1f TFLOP/s%s%s; computed, not measured\n", p->tokens_per_s, 100 * p->mfu, of->device.flops / 1e12,
+		       of->device.card ? ", the datasheet of the " : "", of->device.card ? of->device.card : "");
+	else
+		printf("the time is not known without --peak\n");
+}
+
+int
+plan_print(const struct plan *p, const struct planned *of)
+{
+	int most;
+
+	printf("%zu parameters, %zu of them trained; %d tokens a micro-batch in sequences of %d, %g micro-batches a step\n", of->all, of->trained, of->tokens,
+	       of->length, of->accum);
+	print_memory(p, of);
+	if (!p->fits) {
+		most = longest(of);
+		if (most > 0)
+			printf("%d tokens a micro-batch would fit: lower --batch or --cutoff\n", most);
+		else
+			printf("weights, gradients and moments alone are too large: train a part (--freeze), or adapters (--lora)\n");
+		return STATUS_USAGE;
+	}
+	print_time(p, of);
+	return STATUS_OK;
+}
+
+/* ---- of a command line ---- */
+
+static int
+describe(struct planned *of, struct config *c, const struct settings *set, struct err *e)
+{
+	long long length;
+
+	if (set->init ? config_read_file(c, set->init, e) < 0 : config_read(c, set->model, e) < 0)
+		return -1;
+	if (set->lora && lora_parse(&c->lora, set->lora, e) < 0)
+		return -1;
+	if (freeze_count(c, &set->freeze, &of->all, &of->trained, e) < 0 || device_parse(&of->device, set->device ? set->device : "cpu", e) < 0)
+		return -1;
+	length = set->cutoff < c->max_pos ? set->cutoff : c->max_pos;
+	if (length * set->batch > INT32_MAX / 4)
+		return err_set(e, "a micro-batch of %lld tokens is too large: lower --batch", length * set->batch);
+	of->c = c;
+	of->length = (int)length;
+	of->tokens = (int)(length * set->batch * (set->stage == STAGE_DPO ? 2 : 1));
+	of->accum = (double)set->accum;
+	if (set->peak > 0)
+		of->device.flops = set->peak * 1e12;
+	return 0;
+}
+
+int
+plan_run(const struct settings *set)
+{
+	struct mach *mach = mach_new((int)set->threads);
+	struct planned of = { .threads = mach_threads(mach) };
+	struct config c;
+	struct plan p;
+	struct err e;
+
+	mach_free(mach);
+	if (describe(&of, &c, set, &e) < 0) {
+		warn("%s", e.msg);
+		return STATUS_USAGE;
+	}
+	plan_make(&p, &of);
+	return plan_print(&p, &of);
+}

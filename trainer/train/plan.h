@@ -1,0 +1,74 @@
+/* plan.h - what a run will need, said before it: memory item by item, and the time of a step operation by operation (sa-train --plan)
+ *
+ * Memory. On the CPU everything is float and everything a layer makes is kept; the activations are what acts_new() takes, to the byte. Of a card nothing has been
+ * allocated: the plan is this one, computed. Master weights, gradients and both moments in float, activations in bfloat16, logits in chunks of LOGIT_ROWS rows,
+ * cuBLASLt's workspace and the context. A frozen tensor is stored in bfloat16. The ladder: everything is kept (75.8 kB a token and layer of Llama-3.2-1B); norms
+ * and SwiGLU are made again in the backward; of a block only what came in is kept, and all the rest is made again. The first rung that fits is taken.
+ *
+ * Time. An operation takes its operations over the card's dense bf16 rate, or its bytes over the memory's rate, whichever is longer, and they are added up. The
+ * datasheets' rates are not reached: of products 0.70 is taken (0.80 is the best shape's, 788 of 989 TFLOP/s on an H200), of copies 0.90 (4.3 of 4.8 TB/s), of
+ * attention 0.35 (kernels in the class of FlashAttention 2). MFU counts 6 operations a parameter (embedding that is only looked up left out) and
+ * 6 layers * heads * head_dim * T a token, as causal attention needs, whatever is made again.
+ *
+ * Against what was published: llmq's 1.5B run on one H100 (58,900 tokens/s, 56.7% MFU) comes out within 3%, and 0.70 was chosen with it in view. The runs on
+ * eight H100 do not: of llm.c's 1.5B GPT-2 (46%) and torchtitan's 8B (33-39%) a quarter to a half is missing, since what cards say to one another is not in the
+ * arithmetic, nor the gaps between kernels of an eager framework; torchtitan also makes activations again and counts attention as if it were not causal. */
+#ifndef SA_PLAN_H
+#define SA_PLAN_H
+
+#include "config.h"
+#include "err.h"
+
+struct device {
+	bool cuda;
+	const char *card;	/* of the table in plan.c; NULL: none with this memory */
+	double memory;		/* bytes; 0: not said */
+	double flops, bytes;	/* a second, by the datasheet, dense bf16; 0: not known */
+};
+
+/* "cpu", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
+int device_parse(struct device *d, const char *text, struct err *e);
+
+enum keep { KEEP_ALL, KEEP_PRODUCTS, KEEP_BLOCKS, KEEPS };
+
+/* What is planned. */
+struct planned {
+	const struct config *c;
+	struct device device;
+	int tokens;		/* of a micro-batch */
+	int length;		/* of its sequences */
+	double accum;		/* micro-batches a step */
+	size_t all, trained;	/* parameters */
+	int threads;
+};
+
+#define PLAN_ITEMS 16
+
+struct plan {
+	struct item {
+		const char *what;
+		double bytes;
+	} memory[PLAN_ITEMS];
+	struct op {
+		const char *what;
+		double flops, bytes, seconds;	/* of a step */
+	} op[PLAN_ITEMS];
+	int items, ops;
+	enum keep keep;
+	bool fits;		/* or nothing says how much there is */
+	double total;		/* bytes */
+	double seconds;		/* a step; 0: not known */
+	double tokens_per_s, mfu;
+};
+
+/* Pure. */
+void plan_make(struct plan *p, const struct planned *of);
+
+/* Print it. An exit status: 2 when it does not fit. */
+int plan_print(const struct plan *p, const struct planned *of);
+
+struct settings;
+/* sa-train --plan. An exit status. */
+int plan_run(const struct settings *set);
+
+#endif
