@@ -76,7 +76,9 @@ $B/bench-ops: $B/tests/bench/ops.o $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/torture: $B/tests/torture/torture.o $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
+$B/kill.so: tests/torture/kill.c
 $B/fail.so: tests/torture/fail.c tests/torture/torture.h
+$B/fail.so $B/kill.so:
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(WARN) -O2 -g -D_GNU_SOURCE -fno-builtin -fPIC -shared -o $@ $<
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
@@ -86,7 +88,7 @@ $(addprefix $B/unit/,draw guide queue schema stop turn): $B/unit/%: $B/tests/uni
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data events freeze pack plan ranking record reward schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,data events freeze pack pitfalls plan ranking record reward schedule): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
@@ -182,7 +184,7 @@ $B/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof $B/bench-encode
-check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/fail.so $(BENCH)
+check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 check-cuda: cudasim-plain cudasim-asan cudasim-tsan
 	sh tests/cudasim/check.sh $B

@@ -13,6 +13,7 @@ struct writer {
 	const struct tok *t;
 	struct ids *out, *mark;
 	int bos, start, end, eot;	/* of ChatML: start and end are <|im_start|> and <|im_end|>; the others are not there */
+	bool apart;		/* struct render's */
 	bool open;		/* the message at hand is to be continued: nothing follows its text */
 };
 
@@ -204,10 +205,15 @@ put_turn(struct writer *w, const struct buf *head, const char *text, size_t n, b
 {
 	struct buf b = BUF_INIT(SIZE_MAX / 2);
 
-	buf_add(&b, head->p, head->n);
-	buf_add(&b, text, n);
 	put_id(w, w->start, false);
-	put_marked(w, b.p, b.n, supervised ? head->n : SIZE_MAX);
+	if (supervised && w->apart) {
+		put_text(w, head->p, head->n, false);
+		put_text(w, text, n, true);
+	} else {
+		buf_add(&b, head->p, head->n);
+		buf_add(&b, text, n);
+		put_marked(w, b.p, b.n, supervised ? head->n : SIZE_MAX);
+	}
 	if (!w->open) {
 		put_id(w, w->end, supervised);
 		put_text(w, "\n", 1, false);
@@ -351,7 +357,7 @@ check_messages(const struct msg *m, size_t n, struct err *e)
 int
 template_ids(const struct tok *t, enum template which, const struct msg *m, size_t n, const struct render *r, struct ids *out, struct ids *mark, struct err *e)
 {
-	struct writer w = { .t = t, .out = out, .mark = mark };
+	struct writer w = { .t = t, .out = out, .mark = mark, .apart = r->apart };
 
 	if (check_messages(m, n, e) < 0 || writer_init(&w, t, which, e) < 0)
 		return -1;

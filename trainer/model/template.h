@@ -28,6 +28,7 @@ struct render {
 	bool add_generation;	/* end with the assistant's header */
 	bool continue_final;	/* end with the last message's text, which is to be continued; not with add_generation */
 	const char *date;	/* "26 Jul 2024" for llama3.2; NULL: today */
+	bool apart;		/* an answer is encoded apart from the header before it, as it is generated, and as LLaMA-Factory trains it */
 	bool no_thinking;	/* qwen3: the assistant's header comes with an empty thought (enable_thinking=false) */
 };
 

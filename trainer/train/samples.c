@@ -20,7 +20,7 @@ find_template(struct sampler *how, struct err *e)
 static int
 encode_talk(struct sampler *how, const struct talk *t, struct err *e)
 {
-	static const struct render render = { .add_generation = false, .date = "26 Jul 2024" };
+	static const struct render render = { .apart = true, .date = "26 Jul 2024" };
 
 	if (find_template(how, e) < 0)
 		return -1;

@@ -1,5 +1,6 @@
 /* setup.c - everything of a run before its first step */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,8 +141,11 @@ find_start(struct run *r, struct err *e)
 		rc = same_run(r, r->state.run, out, e);
 	json_decref(r->state.run);
 	r->state.run = NULL;
-	if (rc < 0 || finished)
-		return rc < 0 ? -1 : 1;
+	if (rc < 0)
+		return -1;
+	checkpoint_prune(out, finished && !r->set->save_every ? 0 : r->set->keep ? (long)r->set->keep : LONG_MAX, r->state.best);	/* killed before that? */
+	if (finished)
+		return 1;
 	r->saved = latest;
 	return 0;
 }
