@@ -340,3 +340,67 @@ well_formed() {
 	expect_status 4
 	expect_stderr_has "others can write cache"
 }
+
+@test "report: lines of an evaluation among the steps are no steps" {
+	train
+	echo '{"step":20,"eval_loss":1.5,"eval_supervised":10,"seconds":0.1}' >>job/train/log.jsonl
+	report
+	expect_status 0
+	expect_words "20 steps"
+}
+
+# ---- sa-report loss ----
+
+runs() {
+	for run in a b; do
+		mkdir -p $run
+		seq 1 700 | jq -c --arg run $run '{step: ., loss: (3 - . / 1000 - ($run | length)), lr: 1e-4, grad_norm: 1, tokens: 100, seconds: 0.5}' >$run/log.jsonl
+		seq 100 100 700 | jq -c '{step: ., eval_loss: (2 + (. - 300 | fabs) / 1000), eval_supervised: 10, seconds: 0.1}' >>$run/log.jsonl
+	done
+	echo '{"step":701,"loss":9,"lr":1e-4,"grad_norm":1,"tokens":100,"seconds":0.5,"spike":true}' >>b/log.jsonl
+}
+
+@test "loss: the curves of several runs lie over one another, and a table says what came of each" {
+	runs
+	train
+	run_filter sa-report loss a b/log.jsonl job
+	expect_status 0
+	well_formed
+	assert_equal "$(sections)" "runs curves"
+	expect_words "3 runs, the first a" "a 700 70,000 200 " " 2.0000 300 0 " "b/log.jsonl 701 70,100 200 " " 2.0000 300 1 " "job 20 2,000 200 2.8500 1.0500 – – 0 " \
+		"drawn are means of neighbouring steps"
+	assert_equal "$(grep -c '<figure>' output)" 4
+	# In each picture, for a wide and a narrow page, the key names the runs that have such a curve.
+	assert_equal "$(grep -o '>b/log.jsonl<' output | wc -l)" 9
+	assert_equal "$(grep -o '>job<' output | wc -l)" 5
+}
+
+@test "loss: one run without evaluations has no picture of them; what is no log is named" {
+	train
+	run_filter sa-report loss job/train
+	expect_status 0
+	expect_words "Run job/train"
+	assert_equal "$(grep -c '<figure>' output)" 2
+	mkdir none
+	run_filter sa-report loss job/train none
+	expect_status 2
+	expect_output
+	expect_stderr_has "none: no log of a training"
+	echo '{"loss":1}' >bad.jsonl
+	run_filter sa-report loss bad.jsonl
+	expect_status 2
+	expect_stderr_has "bad.jsonl:1: no training step"
+	run_filter sa-report loss nowhere
+	expect_status 2
+	expect_stderr_has "nowhere: no log of a training"
+}
+
+@test "loss: a run's name is text, whatever it is" {
+	mkdir '<b>@0@&'
+	echo '{"step":1,"loss":2.5}' >'<b>@0@&/log.jsonl'
+	run_filter sa-report loss '<b>@0@&'
+	expect_status 0
+	well_formed
+	expect_words "&lt;b&gt;@0@&amp; 1 0"
+	! grep -q '<b>' output
+}

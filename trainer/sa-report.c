@@ -1,9 +1,10 @@
 /* sa-report - tables and pictures of a run, as one HTML file that needs nothing else
  *
  * Reads a run directory (stats/, judged.ndjson, sft.jsonl, train/log.jsonl, eval/), writes the page on standard output when all of it
- * is made. The parts are in trainer/report/. With --cache it tells about a cache of replies instead (trainer/report/cache.c). */
+ * is made. The parts are in trainer/report/. `loss` compares the training of several runs (trainer/report/loss.c). With --cache it tells about a cache of replies instead (trainer/report/cache.c). */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "opt.h"
 #include "report.h"
@@ -26,12 +27,15 @@ main(int argc, char **argv)
 	};
 
 	prog_init(argv[0]);
-	operands = opt_parse(argc, argv, &(struct opt_usage){ .synopsis = "DIR >report.html | --cache DIR [--drop-older DAYS]", .own = own,
-		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file, or tells about a cache of replies." });
+	operands = opt_parse(argc, argv, &(struct opt_usage){ .synopsis = "DIR >report.html | loss RUN ... >loss.html | --cache DIR [--drop-older DAYS]", .own = own,
+		.about = "Writes tables and pictures of the run in DIR as one self-contained HTML file, the curves of several trainings over one another, or tells "
+			"about a cache of replies." });
+	if (operands > 1 && strcmp(argv[1], "loss") == 0 && !cache && days < 0)
+		return report_loss(argv + 2, (size_t)operands - 1);
 	if (cache && operands == 0)
 		return report_cache(cache, days);
 	if (cache || days >= 0 || operands != 1)
-		die(STATUS_USAGE, "give one run directory, or --cache DIR [--drop-older DAYS] (try --help)");
+		die(STATUS_USAGE, "give one run directory, loss and the runs, or --cache DIR [--drop-older DAYS] (try --help)");
 	if (report_load(&r, argv[1], &e) < 0 || report_write(&r, &page, &e) < 0)
 		goto out;
 	status = STATUS_OK;

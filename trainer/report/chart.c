@@ -3,12 +3,12 @@
 #include "chart.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROW 24		/* pixels a bar and its gap */
 #define VALUE_ROOM 56	/* pixels for the number at the end of the longest bar */
-#define CURVE_POINTS 600	/* more steps are averaged in groups: a picture has no more columns */
 
 static bool
 narrow(const struct plot *p)
@@ -237,6 +237,42 @@ draw_training(struct plot *p, const void *data)
 		"set ytics ('0' 0, '%.2g' %.9g)\nset yrange [0:%.9g]\n", 60.0 / p->height, highest, highest, highest * 1.1);
 	buf_addf(&p->script, "plot $lr using 1:2%s lc rgb '" COLOR_QUIET "' lw 1.5 notitle\nunset multiplot\n",
 		*last ? last : " with lines");
+}
+
+/* Okabe and Ito's, told apart by who is colour-blind too, the darker ones first. */
+static const char *const run_colors[] = { "#1f6f78", "#d55e00", "#7b4fa3", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#5a646e" };
+
+void
+draw_curves(struct plot *p, const void *data)
+{
+	const struct curves *c = data;
+	const char *sep = "plot ";
+	int shown = 0;
+	char name[32];
+
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->v[i].x->n == 0)
+			continue;
+		snprintf(name, sizeof name, "c%zu", i);
+		put_curve(p, name, c->v[i].x, c->v[i].y);
+		shown++;
+	}
+	p->height = (narrow(p) ? 240 : 340) + 20 * shown;
+	buf_addf(&p->script,
+		"set xrange [*:*] noextend\nset yrange [%s:*]\nset grid noxtics ytics\nset xlabel 'step'\nset ylabel '%s' offset 1\n"
+		"set format y '%%g'\nset lmargin at screen %.4f\nset rmargin at screen %.4f\nset key above left vertical maxcols 1 Left reverse samplen 2 textcolor rgb '#23292f'\n",
+		c->from_zero ? "0" : "*", c->ylabel, 78.0 / p->width, 1 - 18.0 / p->width);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct curve *v = &c->v[i];
+		const char *color = run_colors[(size_t)v->color % (sizeof run_colors / sizeof *run_colors)];
+
+		if (v->x->n == 0)
+			continue;
+		buf_addf(&p->script, "%s$c%zu using 1:2 with %s lc rgb '%s' lw 1.5%s title %s", sep, i, c->points || v->x->n == 1 ? "linespoints" : "lines", color,
+			c->points || v->x->n == 1 ? " pt 7 ps 0.4" : "", plot_label(p, fitting(p, v->name)));
+		sep = ", ";
+	}
+	buf_addc(&p->script, '\n');
 }
 
 /* ---- intervals ---- */

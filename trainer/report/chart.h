@@ -5,6 +5,8 @@
 #include "plot.h"
 #include "report.h"
 
+#define CURVE_POINTS 600	/* more steps than these are averaged in groups: a picture has no more columns */
+
 #define COLOR_BEFORE "#c0762b"
 #define COLOR_AFTER "#1f6f78"
 #define COLOR_QUIET "#8a949e"
@@ -31,6 +33,20 @@ plot_draw draw_histogram;
 
 /* The loss, and below it the learning rate, over steps: struct training. */
 plot_draw draw_training;
+
+/* Curves of several runs over steps, over one another, with a key above. */
+struct curve {
+	const char *name;
+	const struct numbers *x, *y;	/* as many; none: the run has no such curve */
+	int color;			/* of the run, the same in all pictures */
+};
+struct curves {
+	const struct curve *v;
+	size_t n;
+	const char *ylabel;
+	bool from_zero, points;
+};
+plot_draw draw_curves;
 
 /* Figures with intervals, one row each, before and after; 0..100. */
 struct span {

@@ -39,21 +39,32 @@ report_free(struct report *r)
 	taxonomy_free(r->taxonomy);
 }
 
+void
+page_open(struct buf *page, const char *title, const char *what, const char *name)
+{
+	buf_addf(page,
+		"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>%s: ", title);
+	html_text(page, name);
+	buf_addf(page, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<header>\n<h1>%s</h1>\n<p class=\"run\">%s <code>", report_css, title, what);
+	html_text(page, name);
+	buf_adds(page, "</code></p>\n</header>\n<main>\n");
+}
+
+void
+page_close(struct buf *page, const char *from)
+{
+	buf_addf(page,
+		"</main>\n<footer><p>Written by sa-report %s from %s; every figure is computed from them.</p></footer>\n"
+		"</body>\n</html>\n", SA_VERSION, from);
+}
+
 static void
 head(const struct report *r, struct buf *page)
 {
 	const char *name = strrchr(r->dir, '/');
 
-	name = name && name[1] ? name + 1 : r->dir;
-	buf_adds(page,
-		"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Safety alignment report: ");
-	html_text(page, name);
-	buf_addf(page,
-		"</title>\n<style>\n%s</style>\n</head>\n<body>\n<header>\n<h1>Safety alignment report</h1>\n<p class=\"run\">Run <code>",
-		report_css);
-	html_text(page, name);
-	buf_adds(page, "</code></p>\n</header>\n<main>\n");
+	page_open(page, "Safety alignment report", "Run", name && name[1] ? name + 1 : r->dir);
 }
 
 static void
@@ -84,8 +95,6 @@ report_write(const struct report *r, struct buf *page, struct err *e)
 	if (records_write(&r->records, r->taxonomy, page, e) < 0 || training_write(&r->training, page, e) < 0)
 		return -1;
 	samples_write(&r->records, page);
-	buf_addf(page,
-		"</main>\n<footer><p>Written by sa-report %s from the files of the run; every figure is computed from them.</p></footer>\n"
-		"</body>\n</html>\n", SA_VERSION);
+	page_close(page, "the files of the run");
 	return 0;
 }

@@ -57,9 +57,14 @@ double numbers_quantile(const struct numbers *x, double q);
 /* ---- training: train/log.jsonl ---- */
 
 struct training {
-	struct numbers step, loss, lr;
+	struct numbers step, loss, lr, grad_norm;	/* of each step; lr and grad_norm may be missing, and are empty then */
+	struct numbers eval_step, eval_loss;
 	double tokens, seconds;		/* sums; 0: not in the log */
+	size_t spikes;			/* steps that the log calls so */
 };
+
+/* A log of sa-train's. 1; 0 when there is no such file; -1 with file and line. */
+int training_read(struct training *t, const char *path, struct err *e);
 
 int training_load(struct training *t, const char *dir, struct err *e);
 void training_free(struct training *t);
@@ -98,6 +103,13 @@ struct report {
 int report_load(struct report *r, const char *dir, struct err *e);
 int report_write(const struct report *r, struct buf *page, struct err *e);
 void report_free(struct report *r);
+
+/* Not of one run: the curves of several, each a directory of sa-train's or of a whole run, or a log, over one another; a page on standard output. An exit
+ * status; what was wrong has been said. */
+int report_loss(char *const *runs, size_t n);
+/* The page's beginning and end: `what` is followed by `name` as code. */
+void page_open(struct buf *page, const char *title, const char *what, const char *name);
+void page_close(struct buf *page, const char *from);
 
 /* Not of a run: the size and age of a cache of replies on standard output, after dropping what is older than `days` (< 0: nothing). An exit
  * status; what was wrong has been said. */

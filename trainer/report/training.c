@@ -16,22 +16,36 @@ take_step(void *arg, json_t *o, size_t at, struct err *e)
 	double step = member_num(o, "step", NAN), loss = member_num(o, "loss", NAN);
 
 	(void)at;
+	if (!isnan(step) && json_is_number(json_object_get(o, "eval_loss"))) {
+		numbers_add(&t->eval_step, step);
+		numbers_add(&t->eval_loss, member_num(o, "eval_loss", 0));
+		return 0;
+	}
 	if (isnan(step) || isnan(loss))
 		return err_set(e, "no training step: it has no step and loss");
 	numbers_add(&t->step, step);
 	numbers_add(&t->loss, loss);
 	if (json_object_get(o, "lr"))
 		numbers_add(&t->lr, member_num(o, "lr", 0));
+	if (json_object_get(o, "grad_norm"))
+		numbers_add(&t->grad_norm, member_num(o, "grad_norm", 0));
+	t->spikes += json_is_true(json_object_get(o, "spike"));
 	t->tokens += member_num(o, "tokens", 0);
 	t->seconds += member_num(o, "seconds", 0);
 	return 0;
 }
 
 int
+training_read(struct training *t, const char *path, struct err *e)
+{
+	return load_lines(path, take_step, t, e);
+}
+
+int
 training_load(struct training *t, const char *dir, struct err *e)
 {
 	char *path = path_join(dir, "train/log.jsonl");
-	int rc = load_lines(path, take_step, t, e);
+	int rc = training_read(t, path, e);
 
 	free(path);
 	return rc < 0 ? -1 : 0;
@@ -43,6 +57,9 @@ training_free(struct training *t)
 	free(t->step.v);
 	free(t->loss.v);
 	free(t->lr.v);
+	free(t->grad_norm.v);
+	free(t->eval_step.v);
+	free(t->eval_loss.v);
 }
 
 static double
