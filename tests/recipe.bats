@@ -72,7 +72,7 @@ refused() {
 	refused "learning_rte: 1" "learning_rte: not known here"
 	refused "learning_rate: fast" "learning_rate: 'fast' is no number from 0 to 1000"
 	refused "finetuning_type: full" "finetuning_type: a second time"
-	refused "pure_bf16: true" "pure_bf16: 'true' is not possible here (only false|no|off|0)"
+	refused "pure_bf16: true" "pure_bf16: 'true' is not possible here (only false, no, off, 0)"
 	refused "quantization_bit: 4" "quantization_bit: not known here"
 	refused "template: vicuna" "template: 'vicuna' is not possible here (only llama3"
 	refused "neftune_noise_alpha: 5" "neftune_noise_alpha: not known here"

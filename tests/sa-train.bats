@@ -52,6 +52,19 @@ close() {
 	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/curve.jsonl" >want && close got want 1e-4
 }
 
+@test "train: two hundred steps on real text are torch's" {
+	data general
+	jq -c '.[] | select((.instruction + .input + .output) | length <= 300)' "$DATA/alpaca_en_demo.json" "$DATA/alpaca_zh_demo.json" >real.jsonl
+	train --init "$T/real.json" --model "$ROOT/pipelines/nano/student" --data real.jsonl --out out --max-steps 200 --batch 4 --accum 1 --lr 1e-3 \
+		--warmup-ratio 0.05 --seed 7 --cutoff 512
+	expect_status 0
+	expect_stderr_has " 0 dropped, 0 cut at 512 tokens"
+	jq .tokens out/log.jsonl >got && jq .tokens "$T/real.jsonl" | cmp - got
+	jq .loss out/log.jsonl >got && jq .loss "$T/real.jsonl" >want && close got want 1e-3
+	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/real.jsonl" >want && close got want 2e-2
+	below "$(jq .loss "$T/real.jsonl" | tail -n 1)" 7	# from 8.34
+}
+
 @test "train: the same seed gives the same bits, also on two threads; another seed does not" {
 	for out in a b; do
 		train "${tiny[@]}" "${short[@]}" --out $out --epochs 2 --threads 2
@@ -100,6 +113,24 @@ close() {
 	assert_equal "$(losses cut)" "$(losses whole)"
 	run ls -d cut/step_*
 	assert_failure	# the state of a finished run is not kept unless --save-every asked for it
+}
+
+# handles_term PID - would SIGTERM be handled?
+handles_term() { (( 0x$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") & 1 << 14 )); }
+no_longer_handles_term() { ! handles_term "$1"; }
+
+@test "train: a second signal ends the run at once, also in the middle of a long step" {
+	for i in $(seq 34); do cat "$T/data.jsonl"; done >big.jsonl
+	"$BUILD/sa-train" "${new[@]}" --data big.jsonl --batch 1000 --accum 1 --max-steps 200 --threads 1 --out out 2>log &
+	wait_until 60 has_steps out 1
+	handles_term $!
+	kill -TERM $!
+	wait_until 60 no_longer_handles_term $!
+	kill -TERM $!
+	status=0
+	wait $! || status=$?
+	assert_equal "$status" 143
+	[ ! -e out/model.safetensors ]
 }
 
 @test "train: a finished run is not run again by --resume, and one without a state starts anew" {

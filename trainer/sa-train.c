@@ -17,6 +17,7 @@ static const struct settings defaults = {
 	.pref_beta = 0.1, .desirable = 1, .undesirable = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
 };
 static struct settings set;
+static struct recipe recipe;
 
 static const struct opt opts[] = {
 	{ "config", 0, OPT_STR, &set.config, "FILE", "a yaml file of LLaMA-Factory's; the command line goes before it", 0, 0 },
@@ -130,7 +131,7 @@ read_settings(int argc, char **argv)
 		if (o->kind == OPT_LIST)
 			forget(o->to);
 	set = defaults;
-	if (recipe_read(file, opts, &e) < 0)
+	if (recipe_read(&recipe, file, opts, &e) < 0)
 		die(STATUS_USAGE, "%s", e.msg);
 	if (data) {	/* files instead of the data sets that the recipe names */
 		forget(&set.data);
@@ -151,6 +152,7 @@ main(int argc, char **argv)
 	if (set.plan)
 		return plan_run(&set);
 	status = train(&set, &sig);
+	recipe_free(&recipe);
 	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
 		signal(sig, SIG_DFL);
 		raise(sig);

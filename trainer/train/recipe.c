@@ -11,6 +11,7 @@
 #define FILE_MAX ((size_t)1 << 20)
 
 struct reading {
+	struct recipe *recipe;
 	const struct opt *table;
 	yaml_document_t *doc;
 	struct buf ignored;		/* names that change nothing here */
@@ -30,7 +31,11 @@ struct rule {
 static int
 set(const struct reading *r, const char *option, const char *value, struct err *e)
 {
-	return opt_set(r->table, option, xstrdup(value), e);
+	struct recipe *to = r->recipe;
+
+	to->text = xreallocarray(to->text, to->n + 1, sizeof *to->text);
+	to->text[to->n] = xstrdup(value);
+	return opt_set(r->table, option, to->text[to->n++], e);
 }
 
 /* 1, 0, or -1: neither. */
@@ -88,7 +93,13 @@ word_of(const struct rule *rule, const char *text, size_t *len)
 static int
 no_word(const struct rule *rule, const char *text, struct err *e)
 {
-	return err_set(e, "'%.60s' is not possible here (only %s)", text, rule->words);
+	struct buf b = BUF_INIT(400);
+
+	for (const char *w = rule->words; *w; w += strcspn(w, "|"), w += *w == '|')
+		buf_addf(&b, "%s%.*s", b.n ? ", " : "", (int)strcspn(w, "=|"), w);
+	err_set(e, "'%.60s' is not possible here (only %s)", text, b.p);
+	buf_free(&b);
+	return -1;
 }
 
 /* One of the words, by which the option gets what stands behind the sign. */
@@ -445,11 +456,11 @@ parse(struct reading *r, const char *path, const struct buf *text, struct err *e
 }
 
 int
-recipe_read(const char *path, const struct opt *table, struct err *e)
+recipe_read(struct recipe *recipe, const char *path, const struct opt *table, struct err *e)
 {
 	struct buf text = BUF_INIT(FILE_MAX);
 	yaml_document_t doc;
-	struct reading r = { .table = table, .doc = &doc, .ignored = BUF_INIT(400) };
+	struct reading r = { .recipe = recipe, .table = table, .doc = &doc, .ignored = BUF_INIT(400) };
 	int rc = buf_read_file(&text, path, e);
 
 	if (rc == 0)
@@ -459,4 +470,13 @@ recipe_read(const char *path, const struct opt *table, struct err *e)
 	buf_free(&text);
 	buf_free(&r.ignored);
 	return rc;
+}
+
+void
+recipe_free(struct recipe *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		free(r->text[i]);
+	free(r->text);
+	*r = (struct recipe){ 0 };
 }

@@ -9,7 +9,13 @@
 #include "err.h"
 #include "opt.h"
 
-/* Set the options of `table` that the file `path` names. Strings that are set live as long as the program. 0, or -1 with file and line. */
-int recipe_read(const char *path, const struct opt *table, struct err *e);
+struct recipe {
+	char **text;	/* what options were set to */
+	size_t n;
+};
+
+/* Set the options of `table` that the file `path` names; strings that are set are r's. 0, or -1 with file and line. recipe_free() in any case. */
+int recipe_read(struct recipe *r, const char *path, const struct opt *table, struct err *e);
+void recipe_free(struct recipe *r);
 
 #endif
