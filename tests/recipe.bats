@@ -100,6 +100,24 @@ refused() {
 	expect_stderr_has "r.yaml:1: not a mapping"
 }
 
+@test "recipe: adapters by LLaMA-Factory's names, and its defaults" {
+	train "${here[@]}" --data data/sft.jsonl --out first --lr 0 --max-steps 1
+	here=(--model first --threads 1)
+	recipe "dataset: plain" "lora_rank: 4" "lora_alpha: 16" "lora_target: q_proj, v_proj" "max_steps: 1"
+	sed -i 's/finetuning_type: full/finetuning_type: lora/' r.yaml
+	train "${here[@]}" --config r.yaml
+	expect_status 0
+	jq -e '.r == 4 and .lora_alpha == 16 and (.target_modules | sort) == ["q_proj", "v_proj"]' out/adapter_config.json >log
+	sed -i '/lora_/d; s/out$/all/' r.yaml
+	train "${here[@]}" --config r.yaml
+	expect_status 0
+	jq -e '.r == 8 and .lora_alpha == 16 and (.target_modules | length) == 7' all/adapter_config.json >log
+	echo "lora_dropout: 0.1" >>r.yaml
+	train "${here[@]}" --config r.yaml
+	expect_status 2
+	expect_stderr_has "lora_dropout: '0.1' is not possible here (only 0)"
+}
+
 @test "recipe: nulls, lists and quotes are as yaml has them" {
 	recipe "dataset: [plain, shared]" "resume_from_checkpoint: null" "deepspeed: ~" "max_samples:" "warmup_steps: '1'" "max_steps: -1" "num_train_epochs: 1"
 	train "${here[@]}" --config r.yaml

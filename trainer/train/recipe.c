@@ -6,6 +6,7 @@
 #include <yaml.h>
 
 #include "buf.h"
+#include "num.h"
 #include "recipe.h"
 
 #define FILE_MAX ((size_t)1 << 20)
@@ -17,6 +18,9 @@ struct reading {
 	struct buf ignored;		/* names that change nothing here */
 	/* what options are made of when all is read; NULL: not said */
 	const char *dataset_dir, *logging_steps, *eval_steps, *eval_strategy, *save_strategy, *save_steps, *output_dir, *logging_dir;
+	const char *lora_rank, *lora_alpha;
+	struct buf lora_targets;	/* "q,v" */
+	bool lora;
 	bool dataset, packing, neat_packing, tensorboard, constant;
 };
 
@@ -191,7 +195,32 @@ KEEP(eval_steps)
 KEEP(eval_strategy)
 KEEP(save_steps)
 KEEP(save_strategy)
+KEEP(lora_rank)
+KEEP(lora_alpha)
 #undef KEEP
+
+static int
+finetuning_type(struct reading *r, const struct rule *rule, const char *text, struct err *e)
+{
+	r->lora = strcasecmp(text, "lora") == 0;
+	return only(r, rule, text, e);
+}
+
+/* "q_proj,v_proj", or a list: --lora has them as "q,v". */
+static int
+lora_target(struct reading *r, const struct rule *rule, const char *text, struct err *e)
+{
+	(void)rule;
+	(void)e;
+	while (*text) {
+		size_t n = strcspn(text, ", "), keep = n > 5 && strncmp(text + n - 5, "_proj", 5) == 0 ? n - 5 : n;
+
+		if (keep > 0)
+			buf_addf(&r->lora_targets, "%s%.*s", r->lora_targets.n ? "," : "", (int)keep, text);
+		text += n + strspn(text + n, ", ");
+	}
+	return 0;
+}
 
 static int
 output_dir(struct reading *r, const struct rule *rule, const char *text, struct err *e)
@@ -218,7 +247,13 @@ static const struct rule rules[] = {
 	/* what is trained */
 	{ "model_name_or_path", value, "model", NULL },
 	{ "stage", only, NULL, "sft" },
-	{ "finetuning_type", only, NULL, "full" },
+	{ "finetuning_type", finetuning_type, NULL, "full|lora" },
+	{ "lora_rank", keep_lora_rank, NULL, NULL },
+	{ "lora_alpha", keep_lora_alpha, NULL, NULL },
+	{ "lora_target", lora_target, NULL, NULL },
+	{ "lora_dropout", zero, NULL, NULL },
+	{ "use_dora", only, NULL, NO },
+	{ "use_rslora", only, NULL, NO },
 	{ "do_train", only, NULL, YES },
 	{ "do_predict", only, NULL, NO },
 	{ "template", word, "template", "llama3=llamafactory|qwen=qwen2.5|qwen3=qwen3|qwen3_nothink=chatml|chatml=chatml" },
@@ -387,6 +422,28 @@ read_pairs(struct reading *r, const char *path, const yaml_node_t *root, struct 
 	return 0;
 }
 
+/* LLaMA-Factory: rank 8, alpha twice the rank, all projections. */
+static int
+adapters(const struct reading *r, struct err *e)
+{
+	const char *rank = r->lora_rank ? r->lora_rank : "8", *alpha = r->lora_alpha;
+	struct buf b = BUF_INIT(1000);
+	long long twice;
+	int rc;
+
+	if (!alpha && num_int(rank, 1, 1 << 20, &twice, e) < 0)
+		return err_set(e, "lora_rank: '%.60s' is no rank", rank);
+	buf_addf(&b, "%s:", rank);
+	if (alpha)
+		buf_adds(&b, alpha);
+	else
+		buf_addf(&b, "%lld", 2 * twice);
+	buf_addf(&b, ":%s", r->lora_targets.n ? r->lora_targets.p : "all");
+	rc = set(r, "lora", b.p, e);
+	buf_free(&b);
+	return rc;
+}
+
 /* transformers: without eval_steps those of the log; LLaMA-Factory: the list of data sets is in dataset_dir. */
 static int
 conclude(struct reading *r, struct err *e)
@@ -403,6 +460,8 @@ conclude(struct reading *r, struct err *e)
 		rc = set(r, "eval-every", r->eval_steps ? r->eval_steps : r->logging_steps ? r->logging_steps : "500", e);
 	if (rc == 0 && !(r->save_strategy && strcasecmp(r->save_strategy, "no") == 0))
 		rc = set(r, "save-every", r->save_steps ? r->save_steps : "500", e);
+	if (rc == 0 && r->lora)
+		rc = adapters(r, e);
 	if (rc == 0 && r->constant)
 		rc = set(r, "warmup-ratio", "0", e) < 0 ? -1 : set(r, "warmup-steps", "0", e);
 	if (rc == 0 && (r->packing || r->neat_packing))
@@ -460,7 +519,7 @@ recipe_read(struct recipe *recipe, const char *path, const struct opt *table, st
 {
 	struct buf text = BUF_INIT(FILE_MAX);
 	yaml_document_t doc;
-	struct reading r = { .recipe = recipe, .table = table, .doc = &doc, .ignored = BUF_INIT(400) };
+	struct reading r = { .recipe = recipe, .table = table, .doc = &doc, .ignored = BUF_INIT(400), .lora_targets = BUF_INIT(400) };
 	int rc = buf_read_file(&text, path, e);
 
 	if (rc == 0)
@@ -469,6 +528,7 @@ recipe_read(struct recipe *recipe, const char *path, const struct opt *table, st
 		warn("%s: changes nothing here: %s", path, r.ignored.p);
 	buf_free(&text);
 	buf_free(&r.ignored);
+	buf_free(&r.lora_targets);
 	return rc;
 }
 
