@@ -26,9 +26,9 @@ for p in $programs; do
 done
 step "planted bugs" sh tests/cudasim/bugs.sh "$build" full
 if [ -f "$real/cuda_runtime_api.h" ]; then
-	step "building with $real" make -s B="$build-nvidia" CUDA_HEADERS="$real" cudasim-plain cudasim-asan
+	step "building with $real" make -s B="$build/nvidia" CUDA_HEADERS="$real" cudasim-plain cudasim-asan
 	for p in $programs; do
-		step "$p with NVIDIA's headers" sh tests/cudasim/run.sh "$build-nvidia" quick "$p"
+		step "$p with NVIDIA's headers" sh tests/cudasim/run.sh "$build/nvidia" quick "$p"
 	done
 else
 	echo "left out: NVIDIA's headers are not in $real"

@@ -1,13 +1,13 @@
 #!/bin/sh
 # mutants.sh BUILD [FILE...] - change one token of a kernel at a time; the tests must notice
 #
-# For each .cu (or FILE, as trainer/ops/cuda/add.cu) and each place where a rule below applies, the changed source is built and its test run:
-# plain in three orders and address-sanitized, then thread-sanitized when nothing was noticed. Mutants that do not build do not count. One that
+# For each source (or FILE, as trainer/ops/cuda/add.cu) and each place where a rule below applies, the changed one is built and its test run:
+# plain in three orders and address-sanitized, then thread-sanitized when nothing was noticed. A header is tried with one kernel that uses it. Mutants that do not build do not count. One that
 # lives is an error, unless tests/cudasim/mutants.txt has its line: there are changes that change nothing. Prints a line for each survivor.
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
 shift
-[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu
+[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu trainer/ops/cuda/columns.h trainer/ops/cuda/gpu.h
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tab=$(printf '\t')
@@ -64,6 +64,11 @@ PIECE < n	PIECE <= n
 gscale [*] [(]float	(float
 at [*] inv	inv
 [*] HEADS_EACH;	;
+lane < warps	lane <= warps
+lane == 0	lane <= 1
+by > 0	by > 1
+0xffff0000u	0xfffe0000u
+[*] i [+] 1	* i
 R
 
 # "LINE COLUMN" of every match of a rule outside of comments and #include lines.
@@ -85,11 +90,12 @@ change() {	# FILE LINE COLUMN LENGTH REPLACEMENT
 	awk -v line="$2" -v at="$3" -v n="$4" -v new="$5" 'NR == line { $0 = substr($0, 1, at - 1) new substr($0, at + n) } { print }' "$1"
 }
 
-# Does a test notice? The object takes the place of the file's own in the archive, in a copy of what is linked.
+# The test of PROGRAM with FILE in place of the archive's own.
 built() {	# MODE FILE PROGRAM
 	make -s B="$build" SIM_ONE="$2" SIM_OUT="$work/$3.$1" SIM_TEST="$3" "cudasim-one-$1" >"$work/log" 2>&1
 }
 
+# 0: by something; 1: by nothing; 2: it does not build.
 noticed() {	# FILE PROGRAM
 	built plain "$1" "$2" || return 2
 	want=
@@ -109,13 +115,19 @@ noticed() {	# FILE PROGRAM
 count=0
 lived=0
 for file; do
-	program=$(basename "$file" .cu)
+	case $file in
+	*/columns.h) program=bias ;;
+	*/gpu.h) program=cross_entropy ;;
+	*) program=$(basename "$file" .cu) ;;
+	esac
 	while IFS="$tab" read -r re new; do
 		places "$re" "$file" >"$work/places"
 		while read -r line column length; do
 			mutant=$work/$(basename "$file")
+			rm -f "$work"/*.h "$work"/*.cu
+			cp "trainer/ops/cuda/$program.cu" "$work"	# a header is found beside its source first
 			change "$file" "$line" "$column" "$length" "$new" >"$mutant"
-			noticed "$mutant" "$program" </dev/null
+			noticed "$work/$program.cu" "$program" </dev/null
 			case $? in
 			0) count=$((count + 1)) ;;
 			1)

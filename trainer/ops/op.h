@@ -3,8 +3,8 @@
  * T tokens in the batch, C hidden size, H heads, G key-value heads, D head size, F feed-forward size, V vocabulary. Row-major, last
  * dimension contiguous. `out` is overwritten; names and arguments with _acc are added to. Activations and gradients are float. Sizes are
  * checked by the caller (model/). Pointers live on the machine that the table belongs to: ops_plain is ten obvious lines each and the
- * oracle, ops_cpu is threaded and vectorised (its products are cpu/gemm.h's), ops_cuda comes with the trainer's GPU part (a stream then
- * travels in struct mach).
+ * oracle, ops_cpu is threaded and vectorised (its products are cpu/gemm.h's), the operations for a GPU are cuda/kernels.h: bf16 and
+ * fused, so not this table.
  *
  * A result never depends on what else is in the batch: in the forward operations row t of out is the same bits whatever T is and on
  * however many threads (batch-invariant). The backward ones are the same bits for the same shapes and the same number of threads.

@@ -58,6 +58,24 @@ backward_equals_plain(void)
 	}
 }
 
+/* Serving keeps no rstd; a frozen weight has no gradient. */
+static void
+what_is_not_wanted_is_left_out(void)
+{
+	enum { T = 20, C = 64, N = T * C };
+	float *x = noise16(N), *w = noise16(C), *dout = noise16(N), *out = noise(N), *rstd = noise(T), *dx = noise16(N), *dw = noise(C);
+	uint16_t *gx = dev16(x, N), *gw = dev16(w, C), *gout = device_copy(NULL, N * 2), *gdx = dev16(dx, N);
+
+	CHECK_OK(gpu_rmsnorm(&gpu, gout, NULL, NULL, gx, NULL, gw, 1e-5f, T, C));
+	ops_plain.rmsnorm(NULL, out, rstd, x, w, 1e-5f, T, C);
+	CHECK_BF16(back16(gout, N), out, N);
+	CHECK_OK(gpu_headnorm(&gpu, gout, C, NULL, gx, C, gw, 1e-5f, T, 1, C));
+	CHECK_BF16(back16(gout, N), out, N);
+	CHECK_OK(gpu_rmsnorm_back(&gpu, gdx, NULL, dev16(dout, N), gx, gw, dev32(rstd, T), NULL, T, C));
+	ops_plain.rmsnorm_back(NULL, dx, dw, dout, x, w, rstd, T, C);
+	CHECK_BF16(back16(gdx, N), dx, N);
+}
+
 /* The heads of a fused row: gathered for the oracle. */
 static float *
 gather(const float *x, int stride, int T, int heads, int D)
@@ -108,6 +126,7 @@ main(void)
 	RUN(forward_equals_plain);
 	RUN(the_residual_is_added_first);
 	RUN(backward_equals_plain);
+	RUN(what_is_not_wanted_is_left_out);
 	RUN(heads_are_normalised_alone);
 	RUN(other_sizes_are_refused);
 	return device_done();

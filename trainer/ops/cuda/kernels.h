@@ -8,9 +8,9 @@
  * A launcher puts its work into g->stream and returns: 0, or -1 with g->err set when the sizes are not what it can do or the launch was
  * refused. Nothing waits and nothing is allocated: scratch is the caller's, its size told by a function beside the launcher.
  *
- * The same inputs give the same bits, on any card and in any run: no atomics on floats, and sums are split by the sizes of the problem, never
- * by those of the card, which only sets how many blocks share the work of element-wise kernels. Matrix products are cuBLASLt's: the same bits
- * with the same algorithm, see matmul.h. */
+ * The same inputs give the same bits in every run on one kind of card: no atomics on floats, and sums are split by the sizes of the problem,
+ * never by the number of multiprocessors, which only sets how many blocks share the work of element-wise kernels. (Generations of cards differ
+ * in the last bits of rsqrtf and expf.) Matrix products are cuBLASLt's: the same bits with the same algorithm, see matmul.h. */
 #ifndef SA_KERNELS_H
 #define SA_KERNELS_H
 
@@ -50,15 +50,16 @@ int gpu_add(struct gpu *g, uint16_t *out_acc, const uint16_t *x, size_t n);
 /* ---- rmsnorm.cu ---- */
 
 /* sum[T,C] = x + branch (rounded to bf16), out[T,C] = sum * rstd * w[C], rstd[T] = rsqrt(mean(sum^2) + eps) of the rounded sum. branch NULL: no
- * residual, sum is not written. sum may be x. rows of x and out are C apart. */
+ * residual, sum is not written. sum may be x. rstd may be NULL. */
 int gpu_rmsnorm(struct gpu *g, uint16_t *out, float *rstd, uint16_t *sum, const uint16_t *x, const uint16_t *branch, const uint16_t *w, float eps, int T, int C);
-/* dx_acc[T,C] += d loss/d x (x: what was normalised, the sum above), dw_acc[C] += d loss/d w, float. scratch: gpu_rmsnorm_back_scratch() bytes. */
+/* dx_acc[T,C] += d loss/d x (x: what was normalised, the sum above), dw_acc[C] += d loss/d w, float, unless
+ * NULL. scratch: gpu_rmsnorm_back_scratch() bytes. */
 int gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t *dout, const uint16_t *x, const uint16_t *w, const float *rstd, void *scratch, int T, int C);
 size_t gpu_rmsnorm_back_scratch(int T, int C);
 
-/* The norm of each head of q or k (Qwen3), in place's stead: heads heads of D elements, rows of x and out `stride` apart. rstd[T,heads]. */
+/* The norm of each head of q or k (Qwen3): `heads` heads of D elements a token, tokens of x and out so far apart. rstd[T,heads]; may be NULL. */
 int gpu_headnorm(struct gpu *g, uint16_t *out, int out_stride, float *rstd, const uint16_t *x, int x_stride, const uint16_t *w, float eps, int T, int heads, int D);
-/* dx (overwritten; may be dout), dw_acc[D] += ; rows of dx and dout are d_stride apart, of x x_stride. scratch: gpu_rmsnorm_back_scratch(T * heads, D). */
+/* dx is overwritten, and may be dout; tokens of both are d_stride apart. dw_acc[D] += unless NULL. scratch: gpu_rmsnorm_back_scratch(T * heads, D). */
 int gpu_headnorm_back(struct gpu *g, uint16_t *dx, float *dw_acc, const uint16_t *dout, int d_stride, const uint16_t *x, int x_stride, const uint16_t *w, const float *rstd, void *scratch, int T, int heads, int D);
 
 /* ---- bias.cu ---- */

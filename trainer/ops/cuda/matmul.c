@@ -133,12 +133,12 @@ preference_set(struct gpu_matmul *m, cublasLtMatmulPreference_t pref)
 	return e;
 }
 
-/* How many, best first by the heuristics; -1 on error or when there is none. */
+/* How many, best first by the heuristics, those that it could not make left out; -1 on error or when there is none. */
 static int
 candidates(struct gpu_matmul *m, const struct plan *p, cublasLtMatmulHeuristicResult_t *results, int most)
 {
 	cublasLtMatmulPreference_t pref;
-	int n = 0;
+	int n = 0, good = 0, i;
 	cublasStatus_t e = cublasLtMatmulPreferenceCreate(&pref);
 
 	if (check(m, "preferences", e))
@@ -149,7 +149,10 @@ candidates(struct gpu_matmul *m, const struct plan *p, cublasLtMatmulHeuristicRe
 	cublasLtMatmulPreferenceDestroy(pref);
 	if (check(m, "choosing an algorithm", e))
 		return -1;
-	return n > 0 ? n : gpu_refuse(m->g, "cuBLASLt: no algorithm for a product");
+	for (i = 0; i < n; i++)
+		if (results[i].state == CUBLAS_STATUS_SUCCESS)
+			results[good++] = results[i];
+	return good > 0 ? good : gpu_refuse(m->g, "cuBLASLt: no algorithm for a product");
 }
 
 /* ---- the file: a line a choice: device, version, shape, 64 bytes in hexadecimal. Lines of other cards and versions are left alone. ---- */

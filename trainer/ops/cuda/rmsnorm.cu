@@ -70,7 +70,7 @@ forward_kernel(uint16_t *out, struct layout to, float *rstd, uint16_t *sum, cons
 				v.f[k] *= scale * wv.f[k];
 			store8(out + out_at + c, &v);
 		}
-		if (threadIdx.x % WARP == 0)
+		if (rstd && threadIdx.x % WARP == 0)
 			rstd[r] = scale;
 	}
 }
@@ -155,7 +155,7 @@ gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t 
 		return gpu_refuse(g, "rmsnorm: %d x %d: rows must be multiples of 8", T, C);
 	if (T == 0)
 		return 0;
-	if (columns_add(g, "rmsnorm backward", dw_acc, dw, scratch, T, C))
+	if (dw_acc && columns_add(g, "rmsnorm backward", dw_acc, dw, scratch, T, C))
 		return -1;
 	LAUNCH(backward_kernel<true>, row_blocks(g, T), THREADS, 0, g->stream, dx_acc, dout, l, x, l, w, rstd, T);
 	return gpu_launched(g, "rmsnorm backward");
@@ -192,7 +192,7 @@ gpu_headnorm_back(struct gpu *g, uint16_t *dx, float *dw_acc, const uint16_t *do
 		return -1;
 	if (T == 0)
 		return 0;
-	if (columns_add(g, "head norm backward", dw_acc, dw, scratch, T * heads, D))	/* first: dx may be dout */
+	if (dw_acc && columns_add(g, "head norm backward", dw_acc, dw, scratch, T * heads, D))	/* first: dx may be dout */
 		return -1;
 	LAUNCH(backward_kernel<false>, row_blocks(g, T * heads), THREADS, 0, g->stream, dx, dout, dl, x, xl, w, rstd, T * heads);
 	return gpu_launched(g, "head norm backward");
