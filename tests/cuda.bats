@@ -14,7 +14,7 @@ same_bits() {
 	refute_output
 }
 
-@test "cudasim: barriers, warps, copies, streams and products do what CUDA says" {
+@test "cudasim: barriers, warps, copies and launches do what CUDA says" {
 	same_bits sim
 }
 
