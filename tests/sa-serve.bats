@@ -485,6 +485,30 @@ ids() {
 	assert_equal "$code $(jq -r .error.code <<<"$body")" "400 context_length_exceeded"
 }
 
+@test "serve: hundreds of requests at once, with few pages and clients that hang up, leave nothing behind" {
+	run sa-serve "$CK" --port 0 --kv-bytes 1000
+	page=$(sed 's/.* takes //; s/ .*//' <<<"$output")
+	start --kv-bytes $((page * 16)) --turn-tokens 48 --queue 500
+	cat >ask <<-'END'
+		# ask I: a third is streamed and read to its end, a third streamed and left, a third whole
+		n=$1
+		body=$(printf '{"model":"%s","prompt":"%*s","max_tokens":%d,"seed":%d,"n":%d,"stream":%s}' "$name" $((n * 7 % 90)) word $((n % 40 + 1)) $n $((n % 3 + 1)) "$([ $((n % 3)) = 2 ] && echo false || echo true)")
+		ask() { curl -sN -H "Authorization: Bearer $((n % 5))" "http://127.0.0.1:$port/v1/completions" -d "$body"; }
+		case $((n % 3)) in
+		0) ask | tail -n 2 | grep -q 'DONE' ;;
+		1) ask | head -c $((n % 50)) >/dev/null; true ;;
+		2) ask | grep -q '"usage"' ;;
+		esac || echo "request $n failed" >>failed
+	END
+	export name port
+	seq 300 | xargs -P 40 -n 1 sh ask 3>&-
+	[ ! -e failed ] || fail "$(cat failed)"
+	complete '{prompt: "a", max_tokens: 1}'
+	kill $pid
+	wait $pid	# pages that were not given back would be noticed
+	assert_equal "$(wc -l <log)" 1
+}
+
 @test "serve: a second signal does not wait for what is active" {
 	start
 	exec {fd}<>"/dev/tcp/127.0.0.1/$port"
