@@ -485,6 +485,22 @@ ids() {
 	assert_equal "$code $(jq -r .error.code <<<"$body")" "400 context_length_exceeded"
 }
 
+@test "serve: 2,000 idle connections keep nobody waiting, and cost little memory" {
+	ulimit -n 4096 2>/dev/null || skip "not enough descriptors"
+	start
+	complete '{prompt: "a", max_tokens: 1}'
+	before=$(awk '/^VmRSS/ { print $2 }' /proc/$pid/status)
+	perl -MIO::Socket::INET -e 'for (1 .. 2000) { push @s, IO::Socket::INET->new("127.0.0.1:$ARGV[0]") or die "$_: $!" } open F, ">", "open"; close F; sleep 300' "$port" 3>&- &
+	idle=$!
+	wait_until 30 test -e open
+	complete '{prompt: "a", max_tokens: 1}'
+	after=$(awk '/^VmRSS/ { print $2 }' /proc/$pid/status)
+	kill $idle
+	[ $((after - before)) -lt 100000 ] || fail "$before KiB, then $after KiB"
+	answers() { http GET /health; [ "$code" = 200 ]; }
+	wait_until 10 answers
+}
+
 @test "serve: hundreds of requests at once, with few pages and clients that hang up, leave nothing behind" {
 	run sa-serve "$CK" --port 0 --kv-bytes 1000
 	page=$(sed 's/.* takes //; s/ .*//' <<<"$output")
