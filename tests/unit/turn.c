@@ -12,8 +12,8 @@ static struct tok *tok;
 static struct request
 request(const int *ids, int n, int max_tokens, int seed)
 {
-	struct request r = { .kind = REQ_COMPLETION, .nprompts = 1, .n = 1, .how = { .temperature = 1, .top_p = 1 }, .seed = seed, .max_tokens = max_tokens,
-			     .logprobs = 2, .prompt_logprobs = -1 };
+	struct request r = { .kind = REQ_COMPLETION, .nprompts = 1, .n = 1, .how = { .temperature = 1, .top_p = 1 }, .adjust = { .repetition = 1 }, .seed = seed,
+			     .max_tokens = max_tokens, .logprobs = 2, .prompt_logprobs = -1 };
 
 	r.prompt = calloc(1, sizeof *r.prompt);
 	r.prompt->ids.v = malloc((n + 1) * sizeof *ids);
