@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -252,12 +253,16 @@ def versions(bench):
 def document(bench, begun):
     t, roof = Table(bench.results), [r for r in bench.results if r["engine"] == "roof"]
     missing = [ENGINES[e] for e in ENGINES if not bench.version[e]]
+    busy = max(r.get("load", 0) for r in bench.results)
     yield from ["# How fast sa-serve is, beside its peers", "",
                 f"Made by `make bench-infer` (tests/bench/infer.py) on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}; not to be edited.", "",
                 f"- Machine: {machine()}. Load at the start {begun:.2f}, at the end {load():.2f}, its own included.",
                 f"- Measured in the same run, {THREADS} threads: bf16 products {spread(roof, 'bf16')} GFLOP/s, float {spread(roof, 'fp32')} GFLOP/s; reading 1 GiB "
                 f"from pages of 4 KiB {spread(roof, 'read')} GB/s, from huge ones {spread(roof, 'read_huge')} GB/s.",
                 f"- Versions: {versions(bench)}."]
+    if begun > 0.5:
+        yield (f"- The machine was not quiet: other work ran beside the measurements (load up to {busy:.0f}). Compare the engines with each other; no figure is this "
+               "machine's best.")
     if missing:
         yield f"- Left out, as not installed: {', '.join(missing)}."
     if bench.failed:
@@ -274,12 +279,16 @@ def main(build, out):
     bench, begun = Bench(build), load()
     if begun > 0.5:
         say(f"warning: the machine is not quiet (load {begun:.2f})")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench.prepare()
-    bench.run()
-    text = "\n".join(document(bench, begun)) + "\n"
-    with open(out, "w") as f:
-        f.write(text)
-    say("written: " + out)
+    try:
+        bench.run()
+    finally:    # ended early: of what there is
+        if bench.results:
+            text = "\n".join(document(bench, begun)) + "\n"
+            with open(out, "w") as f:
+                f.write(text)
+            say("written: " + out)
 
 
 if __name__ == "__main__":
