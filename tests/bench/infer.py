@@ -263,6 +263,8 @@ def document(bench, begun):
     if begun > 0.5:
         yield (f"- The machine was not quiet: other work ran beside the measurements (load up to {busy:.0f}). Compare the engines with each other; no figure is this "
                "machine's best.")
+    if bench.only.pattern:
+        yield f"- Only what matches BENCH_ONLY='{bench.only.pattern}' was measured."
     if missing:
         yield f"- Left out, as not installed: {', '.join(missing)}."
     if bench.failed:
