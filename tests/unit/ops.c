@@ -349,6 +349,32 @@ cross_entropy_fast_equals_plain(void)
 	}
 }
 
+static void
+log_sum_exp_equals_that_in_fp64(void)
+{
+	static const int sizes[] = { 1, 7, 16, 1024, 1025, 128256 };
+
+	for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+		int n = sizes[s];
+		float *x = noise(n);
+		double sum = 0;
+
+		for (int i = 0; i < n; i++)
+			sum += exp(x[i] *= 20);
+		CHECK_NUM(log_sum_exp(x, n), log(sum), 2e-6);
+		x[n / 2] = 3e38f;
+		CHECK_NUM(log_sum_exp(x, n), 3e38f, 0);
+		x[n / 2] = NAN;
+		CHECK(isnan(log_sum_exp(x, n)));
+		x[n / 2] = INFINITY;
+		CHECK(!isfinite(log_sum_exp(x, n)));
+		for (int i = 0; i < n; i++)
+			x[i] = -INFINITY;
+		CHECK(!isfinite(log_sum_exp(x, n)));
+		free(x);
+	}
+}
+
 /* ---- the optimizer's ---- */
 
 static void
@@ -461,6 +487,7 @@ tests(void)
 	RUN(swiglu_fast_equals_plain_and_its_backward_is_the_slope);
 	RUN(cross_entropy_gradient_is_the_slope_of_the_loss);
 	RUN(cross_entropy_fast_equals_plain);
+	RUN(log_sum_exp_equals_that_in_fp64);
 	RUN(sums_squares_and_multiples_fast_equal_plain);
 	RUN(adamw_fast_equals_plain);
 	RUN(adamw_first_step_is_the_learning_rate);

@@ -10,7 +10,7 @@
 #include "model.h"
 
 #define SLICE 512		/* tokens a pass: enough for the matrix products, small enough for the cache */
-#define HEAD_ROWS 64		/* rows of logits at a time */
+#define HEAD_ROWS 128		/* rows of logits at a time: more would gain nothing in the product */
 
 /* A run of one chunk's tokens inside a slice. */
 struct piece {
@@ -24,8 +24,9 @@ struct forward_work {
 	struct piece piece[SLICE];
 	struct kv_span span[SLICE];	/* of each piece */
 	int npieces, T;
-	float *x, *h, *q, *k, *v, *att, *gate, *up, *logits;
+	float *x, *h, *q, *k, *v, *att, *gate, *up;
 	float *all;
+	float *logits;		/* [HEAD_ROWS,V], when they do not go straight to the caller */
 };
 
 static struct forward_work *
@@ -35,7 +36,7 @@ forward_work_new(const struct config *c)
 	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
 	float *p;
 
-	p = w->all = xcalloc(SLICE * (2 * ((size_t)c->hidden + qd + kd + c->ffn)) + (size_t)HEAD_ROWS * c->vocab, sizeof *p);
+	p = w->all = xcalloc(SLICE * (2 * ((size_t)c->hidden + qd + kd + c->ffn)), sizeof *p);
 	w->x = p;
 	w->h = w->x + SLICE * (size_t)c->hidden;
 	w->q = w->h + SLICE * (size_t)c->hidden;
@@ -44,7 +45,6 @@ forward_work_new(const struct config *c)
 	w->v = w->k + SLICE * kd;
 	w->gate = w->v + SLICE * kd;
 	w->up = w->gate + SLICE * (size_t)c->ffn;
-	w->logits = w->up + SLICE * (size_t)c->ffn;
 	return w;
 }
 
@@ -54,6 +54,7 @@ forward_work_free(struct forward_work *w)
 	if (!w)
 		return;
 	free(w->all);
+	free(w->logits);
 	free(w);
 }
 
@@ -109,13 +110,24 @@ logits_of(const struct piece *p, int r, int V)
 	return token < p->c->first_logits ? NULL : p->c->logits + (size_t)(token - p->c->first_logits) * V;
 }
 
+/* Straight to where they go when that is one piece of memory, as a server's are. */
 static void
 run_head(struct model *m, struct forward_work *w, float *const *to, int n)
 {
 	int C = m->c.hidden, V = m->c.vocab, i;
+	struct product p = { &m->v.head, NULL, to[0] };
 
 	m->ops->rmsnorm(m->mach, w->h, NULL, w->h, m->v.norm, m->c.eps, n, C);
-	m->ops->products(m->mach, &(struct product){ &m->v.head, NULL, w->logits }, 1, w->h, n);
+	for (i = 1; i < n && to[i] == to[0] + (size_t)i * V; i++)
+		;
+	if (i == n) {
+		m->ops->products(m->mach, &p, 1, w->h, n);
+		return;
+	}
+	if (!w->logits)
+		w->logits = xcalloc((size_t)HEAD_ROWS * V, sizeof *w->logits);
+	p.out = w->logits;
+	m->ops->products(m->mach, &p, 1, w->h, n);
 	for (i = 0; i < n; i++)
 		memcpy(to[i], w->logits + (size_t)i * V, V * sizeof(float));
 }

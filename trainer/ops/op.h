@@ -92,6 +92,10 @@ struct ops {
 
 extern const struct ops ops_plain, ops_cpu;
 
+/* log(sum(exp(x[i]))), nats, by the calling thread: terms within 2 units in the last place, blocks of 1,024 in float and those in fp64, in order. NaN
+ * when one is NaN or the largest is not finite. */
+double log_sum_exp(const float *x, size_t n);
+
 /* threads <= 0: as many as this process may run on. NULL never: dies when out of memory, or when SA_CPU (cpu/isa.h) is wrong. */
 struct mach *mach_new(int threads);
 void mach_free(struct mach *m);

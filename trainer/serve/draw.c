@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "op.h"
 #include "text.h"
 
 int
@@ -23,14 +24,7 @@ draw_argmax(const float *x, int V)
 double
 draw_lse(const float *x, int V)
 {
-	int best = draw_argmax(x, V);
-	double sum = 0;
-
-	if (best < 0)
-		return NAN;
-	for (int i = 0; i < V; i++)
-		sum += exp((double)x[i] - x[best]);
-	return x[best] + log(sum);
+	return log_sum_exp(x, V);
 }
 
 static bool

@@ -1,6 +1,6 @@
 /* draw.h - from a row of logits to a token
  *
- * Pure: the same logits, settings and generator state give the same token whatever else the server does. Sums run in fp64 in a fixed
+ * Pure: the same logits, settings and generator state give the same token whatever else the server does. Sums run in a fixed
  * order. Where logits are equal the lower id comes first, everywhere. Order of the filters, as in vLLM: temperature, min_p, top_k,
  * top_p. What comes before them is in adjust.h. */
 #ifndef SA_DRAW_H
@@ -20,7 +20,7 @@ struct candidate {
 	int id;
 };
 
-/* log(sum(exp(x[i]))), nats; not finite when a logit is NaN or +inf. */
+/* log(sum(exp(x[i]))), nats (op.h: log_sum_exp); not finite when a logit is NaN or +inf. */
 double draw_lse(const float *x, int V);
 
 /* The most likely id, or -1 when a logit is NaN or the largest is not finite. */
