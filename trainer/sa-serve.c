@@ -42,6 +42,7 @@ static const struct opt opts[] = {
 	{ .name = "timeout", .kind = OPT_INT, .to = &timeout, .arg = "S", .help = "seconds for a request to come whole, and for a reply's next piece to be taken (120)", .lo = 1, .hi = 86400 },
 	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2, llamafactory, chatml, qwen2.5 or qwen3 (by recognition)" },
 	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
+	{ .name = "weights", .kind = OPT_ENUM, .to = &engine_opts.weights, .arg = "auto|bf16|f32|int8", .help = "how weights are kept and multiplied (auto: as the checkpoint has them)" },
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
 	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },

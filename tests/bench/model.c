@@ -1,6 +1,6 @@
 /* model.c - one checkpoint's forward pass without a server: the fixed perplexity, and the speed of a prompt and of decoding
  *
- *     bench-model DIR [auto|f32] [THREADS]
+ *     bench-model DIR [auto|bf16|f32|int8] [THREADS]
  *
  * The tokens are Python's random.Random(0).randrange(300, V - 300), as in infer.py. Prints the mean negative log-likelihood of 512 of them, tokens a
  * second of those (all logits), of decoding with 1 and 8 sequences in flight, and the bytes of weights that decoding reads a second; best of some. */
@@ -136,7 +136,7 @@ report(double load)
 int
 main(int argc, char **argv)
 {
-	static const char *const names[] = { "auto", "f32" };
+	static const char *const names[] = { "auto", "bf16", "f32", "int8" };
 	long long threads = 0;
 	enum weights_as as = WEIGHTS_AUTO;
 	struct mt19937 rng;
@@ -146,11 +146,11 @@ main(int argc, char **argv)
 	int i;
 
 	prog_init(argv[0]);
-	for (i = 0; argc > 2 && i < 2; i++)
+	for (i = 0; argc > 2 && i < 4; i++)
 		if (strcmp(argv[2], names[i]) == 0)
 			as = i;
 	if (argc < 2 || (argc > 3 && num_int(argv[3], 1, 256, &threads, &e) < 0))
-		die(STATUS_USAGE, "usage: bench-model DIR [auto|f32] [THREADS]");
+		die(STATUS_USAGE, "usage: bench-model DIR [auto|bf16|f32|int8] [THREADS]");
 	mach = mach_new(threads);
 	from = now();
 	model = model_open(argv[1], as, &ops_cpu, mach, &e);

@@ -13,10 +13,11 @@ enum slot model_slot(const struct config *c, int i, int *layer);
 /* Every tensor of `c` is in ts, of its shape, and nothing else. 0, or -1 with a message. */
 int model_check(const struct config *c, const char *dir, const struct tensors *ts, struct err *e);
 
+/* Give back the pages of a tensor that has been converted, so that loading never holds the checkpoint twice. */
+void tensor_drop_pages(const struct tensor *t);
+
 /* m->v over the float weights of m->w. */
 void view_floats(struct model *m);
-/* m->v over a checkpoint's tensors, which m->file keeps. */
-void view_file(struct model *m, enum weights_as as);
 void view_free(struct model *m);
 
 #endif

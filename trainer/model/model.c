@@ -286,9 +286,8 @@ model_check(const struct config *c, const char *dir, const struct tensors *ts, s
 	return 0;
 }
 
-/* Give back the pages of a tensor that has been converted, so that loading never holds the checkpoint twice. */
-static void
-drop_pages(const struct tensor *t)
+void
+tensor_drop_pages(const struct tensor *t)
 {
 	uintptr_t page = sysconf(_SC_PAGESIZE), from = (uintptr_t)t->data, to = from + t->count * dtype_size(t->dtype);
 
@@ -332,7 +331,7 @@ model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err
 		const struct tensor *t = tensors_find(ts, at.name);
 
 		to_float(m->w.all + at.offset, t->data, t->dtype, t->count);
-		drop_pages(t);
+		tensor_drop_pages(t);
 	}
 out:
 	tensors_close(ts);

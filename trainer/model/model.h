@@ -49,11 +49,13 @@ struct view {
 	const float *norm;
 	struct view_layer *layer;
 	float *vectors;		/* norms and biases of a mapped checkpoint, as floats */
+	void *converted;	/* matrices that are not what the file has, converted_bytes of them */
+	size_t converted_bytes;
 };
 
-/* How a served checkpoint's matrices are multiplied: as they are stored (bf16 by bf16 products where the machine has them, else in float);
- * in float, whatever they are. */
-enum weights_as { WEIGHTS_AUTO, WEIGHTS_F32 };
+/* How a served checkpoint's matrices are kept and multiplied. AUTO: as they are stored. F32: as they are stored, but in float where bf16 products would
+ * do. BF16, INT8: converted, unless they are so already; the table that tokens are looked up in stays as it is. */
+enum weights_as { WEIGHTS_AUTO, WEIGHTS_BF16, WEIGHTS_F32, WEIGHTS_INT8 };
 
 struct model {
 	struct config c;
@@ -68,7 +70,7 @@ struct model {
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
 struct model *model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err *e);
-/* The same for model_forward() alone: the files are mapped. */
+/* The same for model_forward() alone: the files are mapped, and converted as far as `as` says so. */
 struct model *model_open(const char *dir, enum weights_as as, const struct ops *ops, struct mach *mach, struct err *e);
 /* A new model: normal(0, init_range) from `seed` (norms 1, biases 0), the same on every machine. */
 struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);

@@ -45,6 +45,7 @@ struct job {
 struct engine_options {
 	const char *dir, *name, *date;
 	const char *template;	/* NULL: by recognition */
+	int weights;		/* enum weights_as (model.h) */
 	int threads;		/* 0: all */
 	int max_active;		/* sequences in a turn */
 	int max_context;	/* 0: the checkpoint's */

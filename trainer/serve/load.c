@@ -60,7 +60,7 @@ engine_load(struct engine *e, struct err *err)
 		return -1;
 	if (o->template ? template_by_name(o->template, &s->template, err) < 0 : template_detect(o->dir, &s->template, err) < 0)
 		return -1;
-	e->model = model_open(o->dir, WEIGHTS_AUTO, &ops_cpu, e->mach, err);
+	e->model = model_open(o->dir, o->weights, &ops_cpu, e->mach, err);
 	if (!e->model)
 		return -1;
 	if (tok_size(e->tok) > e->model->c.vocab)
