@@ -618,6 +618,21 @@ lease() {
 	assert_equal "$(cat u.file)" keep
 }
 
+@test "serve: every way to keep and multiply weights answers" {
+	local weights cpu
+
+	for weights in bf16 f32 int8; do
+		for cpu in plain ''; do
+			rm -f log
+			SA_CPU=$cpu start --weights $weights
+			chat '{messages: [{role: "user", content: "Hello"}], max_tokens: 4, temperature: 0}'
+			is '.usage.completion_tokens >= 1'
+			kill "$pid" && wait "$pid"
+		done
+	done
+	pid=
+}
+
 # refused PATTERN ARG... - exit 2 with one line that holds the pattern
 refused() {
 	local pattern=$1
@@ -641,6 +656,8 @@ refused() {
 	refused "--port" "$CK" --port 70000
 	refused "a socket's path" "$CK" --unix "$(printf '%0120d' 0)"
 	refused "nonsense" "$CK" --port 0 --template nonsense
+	refused "--weights" "$CK" --port 0 --weights int4
+	SA_CPU=avx9 refused "SA_CPU=avx9: not known (plain, avx2, avx512, avx512bf16)" "$CK" --port 0
 	cp -r "$CK" broken
 	size=$(stat -Lc %s broken/model.safetensors)
 	truncate -s $((size - 1)) broken/model.safetensors

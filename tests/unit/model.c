@@ -1,7 +1,9 @@
 /* model.c - logits, losses and gradients equal to transformers' (goldens/make_model.py); loading refuses what does not fit */
+#include <jansson.h>
 #include <unistd.h>
 
 #include "golden.h"
+#include "tokenizer.h"
 
 #define GOLDEN "tests/goldens/model/"
 #define NANO "pipelines/nano/"
@@ -54,6 +56,102 @@ gradients_equal_those_of_torch(void)
 	check_gradients(GOLDEN "tied", GOLDEN "tied/expect", &ops_cpu);
 	check_gradients(GOLDEN "untied", GOLDEN "untied/expect", &ops_cpu);
 	check_gradients(GOLDEN "tied", GOLDEN "tied/expect", &ops_plain);
+}
+
+/* ---- serving ---- */
+
+/* Mean over the tokens of the bundled prompts, nats: what the teacher was trained to expect. */
+static double
+mean_loss(enum weights_as as)
+{
+	struct err e;
+	struct model *m = model_open(NANO "teacher", as, &ops_cpu, mach, &e);
+	struct tok *tok = tok_load(NANO "teacher", &e);
+	FILE *f = fopen(NANO "samples/prompts.ndjson", "r");
+	double sum = 0;
+	int count = 0, V;
+	json_t *o;
+
+	if (!CHECK(m && tok && f))
+		return NAN;
+	for (V = m->c.vocab; count < 2000 && (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)); json_decref(o)) {
+		const char *text = json_string_value(json_object_get(o, "prompt"));
+		struct ids ids = { 0 };
+		float *got;
+
+		tok_encode(tok, text, strlen(text), false, &ids);
+		got = run(m, ids.v, ids.n);
+		for (size_t t = 0; t + 1 < ids.n; t++, count++)
+			sum += surprise(got + t * V, V, ids.v[t + 1]);
+		free(got);
+		ids_free(&ids);
+	}
+	fclose(f);
+	tok_free(tok);
+	model_free(m);
+	return sum / count;
+}
+
+/* Measured: 2.2680 nats in float, 0.0004 less in bf16, 0.0002 more in int8. */
+static void
+int8_and_bf16_cost_little_perplexity(void)
+{
+	double exact = mean_loss(WEIGHTS_F32), bf16 = mean_loss(WEIGHTS_BF16), int8 = mean_loss(WEIGHTS_INT8);
+
+	if (!CHECK(fabs(bf16 - exact) <= 0.002 && fabs(int8 - exact) <= 0.002))
+		printf("#   %.5f nats in float, %+.5f in bf16, %+.5f in int8\n", exact, bf16 - exact, int8 - exact);
+}
+
+/* n sequences of 20 tokens and more in one call; the logits of the last of them. */
+static float *
+run_crowd(struct model *m, int n)
+{
+	int V = m->c.vocab, ids[32][64], s;
+	struct kv_pool *pool = pool_for(m, 64 * n);
+	float *logits = malloc((size_t)64 * 32 * V * sizeof *logits);
+	struct chunk c[32];
+	struct err e;
+
+	for (s = 0; s < n; s++) {
+		int len = s == n - 1 ? 23 : 20 + s;
+
+		fill_ids(ids[s], len, V, s == n - 1 ? 99 : s);
+		c[s] = (struct chunk){ kv_new(pool), ids[s], len, 0, logits + (size_t)s * 64 * V };
+	}
+	CHECK_INT(model_forward(m, c, n, &e), 0);
+	memmove(logits, c[n - 1].logits, (size_t)23 * V * sizeof *logits);
+	for (s = 0; s < n; s++)
+		kv_free(c[s].kv);
+	kv_pool_free(pool);
+	return logits;
+}
+
+static void
+a_mapped_checkpoint_gives_the_same_bits_alone_and_among_8_and_32(void)
+{
+	static const enum weights_as as[] = { WEIGHTS_AUTO, WEIGHTS_F32, WEIGHTS_INT8 };
+	struct mach *alone = mach_new(1);
+	struct err e;
+
+	for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
+		struct model *m = model_open(GOLDEN "tied-bf16", as[i], &ops_cpu, mach, &e);
+		float *one, *eight, *many;
+		size_t bytes;
+
+		if (!CHECK(m))
+			continue;
+		bytes = (size_t)23 * m->c.vocab * sizeof *one;
+		eight = run_crowd(m, 8);
+		many = run_crowd(m, 32);
+		m->mach = alone;
+		one = run_crowd(m, 1);
+		CHECK(memcmp(one, eight, bytes) == 0 && memcmp(one, many, bytes) == 0);
+		free(one);
+		free(eight);
+		free(many);
+		model_free(m);
+	}
+	mach_free(alone);
 }
 
 /* ---- files ---- */
@@ -184,6 +282,8 @@ main(void)
 	RUN(mapped_checkpoints_give_the_logits_of_transformers);
 	RUN(bundled_checkpoints_give_the_logits_of_transformers);
 	RUN(gradients_equal_those_of_torch);
+	RUN(int8_and_bf16_cost_little_perplexity);
+	RUN(a_mapped_checkpoint_gives_the_same_bits_alone_and_among_8_and_32);
 	RUN(a_saved_model_loads_as_it_was);
 	RUN(loading_names_the_tensor_that_does_not_fit);
 	RUN(a_new_model_is_normal_with_the_configured_range_and_depends_on_the_seed_only);
