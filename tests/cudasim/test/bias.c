@@ -4,7 +4,7 @@
 static void
 columns_are_summed(void)
 {
-	static const int shapes[][3] = { { 1, 8, 8 }, { 129, 264, 264 }, { 300, 40, 64 }, { 80, 512, 520 } };
+	static const int shapes[][3] = { { 1, 8, 8 }, { 129, 264, 264 }, { 300, 40, 64 }, { 80, 512, 520 }, { 1300, 8, 8 } };
 
 	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
 		int T = shapes[s][0], N = shapes[s][1], stride = shapes[s][2];

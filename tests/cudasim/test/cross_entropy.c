@@ -14,7 +14,7 @@ batch_of(int T, int V, int Vp, float size)
 	for (int t = 0; t < T; t++) {
 		b.target[t] = t == 0 ? V - 1 : t * 31 % V;
 		for (int v = 0; v < Vp; v++)
-			b.wide[(size_t)t * Vp + v] = v < V ? from_bf16(to_bf16(size * rnd())) : NAN;
+			b.wide[(size_t)t * Vp + v] = v < V ? from_bf16(to_bf16(size * rnd())) : 1e30f;	/* would be the maximum */
 		memcpy(b.own + (size_t)t * V, b.wide + (size_t)t * Vp, V * sizeof *b.own);
 	}
 	return b;

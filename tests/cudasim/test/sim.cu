@@ -80,6 +80,35 @@ barriers_count_predicates(void)
 	CHECK_INT(warp_result(predicate_kernel)[9], 105);
 }
 
+/* gpu.h's sums, one after the other through the same shared memory. */
+static __global__ void
+sums_kernel(int *out)
+{
+	int wrong = 0;
+
+	for (int i = 0; i < 4; i++) {
+		float sum = block_sum((float)(threadIdx.x + i)), most = block_max((float)(threadIdx.x * (i + 1)));
+
+		wrong += sum != 2016 + 64 * i || most != 63 * (i + 1);
+	}
+	out[threadIdx.x] = wrong;
+}
+
+static void
+block_sums_follow_each_other(void)
+{
+	static int host[64];
+	void *p;
+
+	cudaMalloc(&p, sizeof host);
+	LAUNCH(sums_kernel, 1, 64, 0, stream, (int *)p);
+	cudaStreamSynchronize(stream);
+	cudaMemcpy(host, p, sizeof host, cudaMemcpyDeviceToHost);
+	cudaFree(p);
+	for (int t = 0; t < 64; t++)
+		CHECK_INT(host[t], 0);
+}
+
 static __host__ __device__ __forceinline__ float
 a_of(int row, int k)
 {
@@ -272,6 +301,7 @@ main(void)
 	RUN(shuffles_stay_in_their_segments);
 	RUN(votes_count_the_lanes_of_the_mask);
 	RUN(barriers_count_predicates);
+	RUN(block_sums_follow_each_other);
 	RUN(mma_of_what_ldmatrix_gives_is_a_product);
 	RUN(ldmatrix_transposed_or_not);
 	RUN(copies_land_or_are_zero);
