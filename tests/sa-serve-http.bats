@@ -270,7 +270,7 @@ raw() {
 @test "serve: who does not read is dropped in time, others are unharmed meanwhile" {
 	start --timeout 2
 	export port
-	request '{prompt: [range(2000) | 50], max_tokens: 0, echo: true, logprobs: 20, n: 3}' >one	# a reply of some 11 MB: more than a socket holds
+	request '{prompt: [range(2000) | 50], max_tokens: 0, echo: true, logprobs: 20, n: 8}' >one	# a reply of more than a socket holds (4 MiB)
 	perl -MIO::Socket::INET -MSocket -e 'undef $/; open $f, "<", "one"; $r = <$f>; $s = IO::Socket::INET->new(Proto => "tcp"); setsockopt $s, SOL_SOCKET, SO_RCVBUF, 4096;
 		connect $s, sockaddr_in($ENV{port}, inet_aton("127.0.0.1")) or die; print $s "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: " . length($r) . "\r\n\r\n$r";
 		$s->flush; sleep 100' 3>&- &
