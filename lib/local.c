@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "http.h"
 #include "rundir.h"
 
@@ -301,15 +302,6 @@ last_words(const struct server *s, struct err *e)
 	return -1;
 }
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void
 pause_a_little(void)
 {
@@ -319,7 +311,7 @@ pause_a_little(void)
 static int
 wait_for_lease(struct server *s, struct err *e)
 {
-	double end = seconds() + START_SECONDS;
+	double end = clock_seconds() + START_SECONDS;
 
 	for (;;) {
 		bool ended = child_ended(s);
@@ -329,7 +321,7 @@ wait_for_lease(struct server *s, struct err *e)
 			return fd;
 		if (ended)
 			return last_words(s, e);
-		if (seconds() > end)
+		if (clock_seconds() > end)
 			return err_set(e, "sa-serve did not start within %d seconds; see %s.log", START_SECONDS, s->prefix);
 		pause_a_little();
 	}

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <immintrin.h>
 
+#include "clock.h"
 #include "err.h"
 #include "num.h"
 
@@ -83,15 +83,6 @@ PRODUCTS(fp32_256, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(c[i], _mm
 READ(read_512, "avx512f", __m512i, _mm512_load_si512, _mm512_add_epi64)
 READ(read_256, "avx2", __m256i, _mm256_load_si256, _mm256_add_epi64)
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void *
 run_share(void *arg)
 {
@@ -110,7 +101,7 @@ best(work *w, const char *p, size_t n, int threads)
 	double least = 1e9, from;
 
 	for (int r = 0; r < 5; r++) {
-		from = now();
+		from = clock_seconds();
 		for (int i = 0; i < threads; i++) {
 			s[i] = (struct share){ w, p ? p + n * (size_t)i : NULL, n };
 			if (pthread_create(&t[i], NULL, run_share, &s[i]) != 0)
@@ -118,7 +109,7 @@ best(work *w, const char *p, size_t n, int threads)
 		}
 		for (int i = 0; i < threads; i++)
 			pthread_join(t[i], NULL);
-		least = now() - from < least ? now() - from : least;
+		least = clock_seconds() - from < least ? clock_seconds() - from : least;
 	}
 	return least;
 }

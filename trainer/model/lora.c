@@ -11,7 +11,7 @@
 #include "layout.h"
 #include "num.h"
 #include "project.h"
-#include "splitmix.h"
+#include "text.h"
 
 static const char *const modules[PROJECTIONS] = {
 	[PROJ_Q] = "self_attn.q_proj", [PROJ_K] = "self_attn.k_proj", [PROJ_V] = "self_attn.v_proj", [PROJ_O] = "self_attn.o_proj",
@@ -184,9 +184,9 @@ lora_attach(struct model *m, const struct lora *l, uint64_t seed)
 
 		if (!is_adapter(&t))
 			continue;
-		state = next64(&state) + i;	/* each tensor its own stream */
+		state = text_random(&state) + i;	/* each tensor its own stream */
 		for (size_t j = 0; j < t.count; j++)
-			p[j] = strstr(t.name, ".lora_A.") ? ((float)(next64(&state) >> 40) / (1 << 23) - 1) * bound : 0;
+			p[j] = strstr(t.name, ".lora_A.") ? ((float)(text_random(&state) >> 40) / (1 << 23) - 1) * bound : 0;
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "forward.h"
 #include "layout.h"
 #include "lora.h"
-#include "splitmix.h"
+#include "text.h"
 
 /* ---- layout ---- */
 
@@ -361,7 +361,7 @@ next_normal(uint64_t *state)
 	int i, j;
 
 	for (i = 0; i < 3; i++) {
-		uint64_t r = next64(state);
+		uint64_t r = text_random(state);
 
 		for (j = 0; j < 4; j++)
 			sum += r >> 16 * j & 0xffff;
@@ -380,7 +380,7 @@ model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct m
 	for (i = 0; model_tensor(c, i, &at) == 0; i++) {
 		uint64_t state = seed;
 
-		state = next64(&state) + i;	/* each tensor its own stream */
+		state = text_random(&state) + i;	/* each tensor its own stream */
 		for (j = 0; j < at.count; j++)
 			m->w.all[at.offset + j] = at.ndim > 1 ? c->init_range * next_normal(&state) : ends_with(at.name, ".bias") ? 0 : 1;
 	}

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "answer.h"
+#include "clock.h"
 #include "inside.h"
 #include "stop.h"
 
@@ -46,7 +47,7 @@ deliver_done(struct engine *e, struct job *j)
 		c[i] = &j->seq[i].c;
 		j->generated += c[i]->generated;
 	}
-	j->ended = engine_clock();
+	j->ended = clock_seconds();
 	if (j->req.stream)
 		answer_done(&b, &a, c, j->nseq);
 	else

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "inside.h"
 
 #define KEEP_SECONDS 120	/* that an idle server keeps prefixes */
@@ -112,15 +113,6 @@ engine_stats(struct engine *e, struct engine_stats *s)
 	engine_unlock(e);
 }
 
-double
-engine_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 /* ---- the thread ---- */
 
 /* Drop a job with all its choices, waiting and active. */
@@ -167,7 +159,7 @@ deliver(struct engine *e)
 		struct job *j = s->owner;
 
 		if (s->fresh && j->first == 0)
-			j->first = engine_clock();
+			j->first = clock_seconds();
 		if (s->fresh && j->req.stream)
 			deliver_stream(e, j, &s->c);
 		if (s->c.finish == FINISH_NONE) {

@@ -35,7 +35,7 @@ struct job {
 	int status;		/* HTTP status of `out` when it is whole */
 	bool done;		/* nothing more will come */
 	bool cancelled;		/* the client is gone */
-	double first, ended;	/* engine_clock() when its first token came (0: none did) and when it was done */
+	double first, ended;	/* clock_seconds() when its first token came (0: none did) and when it was done */
 	long generated;		/* tokens of all choices, once it is done */
 	int holders;
 	void (*wake)(struct job *j);	/* called with the lock held when out or done changed */
@@ -86,7 +86,6 @@ struct engine_stats {
 };
 void engine_stats(struct engine *e, struct engine_stats *s);
 
-double engine_clock(void);	/* seconds since some time; never goes back */
 
 /* Drop everything and join the thread; new jobs are refused. While the checkpoint loads, that is waited for. */
 void engine_stop(struct engine *e);

@@ -34,7 +34,7 @@ struct metrics_now {
 
 /* path: its number, below METRICS_PATHS. */
 void metrics_request(struct metrics *m, int path, int status, double seconds);
-/* A request for text that came at `began` (engine_clock()) was answered. */
+/* A request for text that came at `began` (clock_seconds()) was answered. */
 void metrics_answer(struct metrics *m, const struct job *j, double began);
 
 /* names[METRICS_PATHS]: how the paths are called. */

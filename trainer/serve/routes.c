@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "answer.h"
+#include "clock.h"
 #include "exchange.h"
 #include "tokenize.h"
 
@@ -169,7 +170,7 @@ exchange_count(struct exchange *x, bool ok)
 {
 	struct metrics *m = &x->s->metrics;
 	const struct job *j = x->job;
-	double now = engine_clock();
+	double now = clock_seconds();
 
 	metrics_request(m, x->route ? x->route - routes : (ptrdiff_t)ROUTES, ok && x->status ? x->status : 499, now - x->began);
 	if (ok && j && j->status == 200)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "clock.h"
 #include "exchange.h"
 
 #define LATER 2			/* seconds: libmicrohttpd closes what stands still so much later than we do, because it does not say why */
@@ -40,7 +41,7 @@ on_connection(void *arg, struct MHD_Connection *c, void **context, enum MHD_Conn
 		k = *context = xcalloc(1, sizeof *k);
 		k->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 		k->reading = true;
-		k->deadline = engine_clock() + s->o.timeout;
+		k->deadline = clock_seconds() + s->o.timeout;
 	}
 	pthread_mutex_lock(&s->lock);
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
@@ -59,7 +60,7 @@ void
 server_expire(struct server *s)
 {
 	struct buf b = BUF_INIT(4096), body = BUF_INIT(4096);
-	double now = engine_clock();
+	double now = clock_seconds();
 	struct req_error e;
 	struct connection *k;
 
@@ -91,7 +92,7 @@ exchange_new(struct server *s, struct MHD_Connection *c, const char *url, const 
 	x->c = c;
 	x->connection = connection_of(c);
 	x->fd = -1;
-	x->began = engine_clock();
+	x->began = clock_seconds();
 	buf_init(&x->body, SERVER_BODY);
 	set_reading(s, x->connection, true, x->began + s->o.timeout);
 	exchange_begin(x, url, method);
@@ -160,7 +161,7 @@ on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_Request
 		job_release(s->engine, x->job);
 	if (x->counted)
 		atomic_fetch_sub(&s->busy, 1);
-	set_reading(s, x->connection, true, engine_clock() + 2 * (s->o.timeout + LATER));	/* idle, which libmicrohttpd ends, then the next one */
+	set_reading(s, x->connection, true, clock_seconds() + 2 * (s->o.timeout + LATER));	/* idle, which libmicrohttpd ends, then the next one */
 	buf_free(&x->body);
 	free(x);
 	*state = NULL;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "clock.h"
 #include "run.h"
 
 bool
@@ -34,14 +35,14 @@ int
 run_evaluate(struct run *r, bool *better, struct err *e)
 {
 	struct amount a = run_amount(r, &r->eval, NULL, 0, r->eval.packs.n);
-	double start = log_now(), sum;
+	double start = clock_seconds(), sum;
 	struct state *s = &r->state;
 	struct evaluation ev = { .step = r->optim.step, .supervised = (long)a.supervised };
 
 	if (sum_losses(r, &sum) != 0)
 		return 1;
 	ev.loss = sum / run_divisor(r, &a);
-	ev.seconds = log_now() - start;
+	ev.seconds = clock_seconds() - start;
 	if (!isfinite(ev.loss))
 		return run_not_finite(r, "the evaluation's loss", ev.loss, r->optim.step, &r->eval, NULL, 0, r->eval.packs.n, e);
 	*better = s->best == 0 || ev.loss < s->best_loss;

@@ -8,25 +8,16 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "files.h"
 #include "log.h"
 #include "num.h"
 
 #define EVERY 10.0	/* seconds between progress lines in a file */
 #define REDRAW 0.2	/* on a terminal */
-
-double
-log_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 int
 log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
@@ -49,7 +40,7 @@ log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
 	}
 	if (ftruncate(l->fd, l->bytes) < 0)
 		return err_set(e, "%s: %s", l->path, strerror(errno));
-	l->shown = log_now();
+	l->shown = clock_seconds();
 	return 0;
 }
 
@@ -66,7 +57,7 @@ memory(void)
 static void
 progress(struct log *l, const struct entry *en)
 {
-	double now = log_now();
+	double now = clock_seconds();
 	long left = lround((double)(l->steps - en->step) * l->pace);
 	bool last = en->step == l->steps;
 	char text[240], mfu[32] = "";

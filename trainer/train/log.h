@@ -58,6 +58,5 @@ int log_eval(struct log *l, const struct evaluation *ev, struct err *e);
 void log_note(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));	/* a line on standard error, whatever the progress line does */
 int log_sync(struct log *l, struct err *e);
 void log_close(struct log *l);		/* ends the progress line */
-double log_now(void);			/* seconds of the monotonic clock */
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plan.h"
 #include "run.h"
 
 static void
@@ -41,6 +42,16 @@ run_gather(struct run *r, const struct portion *of, const uint32_t *order, size_
 	return b;
 }
 
+double
+run_sequence_loss(const struct batch *b, int s)
+{
+	double sum = 0;
+
+	for (int t = b->cu[s]; t < b->cu[s + 1]; t++)
+		sum += b->target[t] >= 0 ? b->loss[t] : 0;
+	return sum;
+}
+
 struct batch
 run_gather_one(struct run *r, const struct samples *from, uint32_t sample)
 {
@@ -49,17 +60,6 @@ run_gather_one(struct run *r, const struct samples *from, uint32_t sample)
 	add_sample(r, &b, from, sample);
 	r->cu[b.nseq] = b.T;
 	return b;
-}
-
-/* Floating-point operations of a training step as they are usually counted: 6 a parameter and token, those of an embedding that is only looked up left out,
- * and 6 * layers * heads * head_dim a token and token that it attends to on average, which is half of its sequence (twice). */
-static double
-sample_flops(const struct run *r, int n)
-{
-	const struct config *c = &r->c;
-	double w = (double)r->model->w.n - (c->tied ? 0 : (double)c->vocab * c->hidden);
-
-	return 6 * w * n + 6.0 * c->layers * c->heads * c->head_dim * n * n;
 }
 
 struct amount
@@ -76,7 +76,7 @@ run_amount(const struct run *r, const struct portion *of, const uint32_t *order,
 			a.samples++;
 			a.tokens += (size_t)s->n;
 			a.supervised += (size_t)s->supervised;
-			a.flops += sample_flops(r, s->n);
+			a.flops += plan_flops(&r->c, r->model->w.n, s->n, s->n);
 		}
 	}
 	return a;

@@ -1,21 +1,13 @@
 /* order.c - Fisher-Yates over splitmix64 (Steele, Lea, Flood 2014) */
 #include "order.h"
 
-static uint64_t
-splitmix(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
+#include "text.h"
 
 /* Uniform in 0..n-1 by the high half of a product; for n < 2^32 the bias is below 2^-32. */
 static uint64_t
 below(uint64_t *state, uint64_t n)
 {
-	return (uint64_t)((unsigned __int128)splitmix(state) * n >> 64);
+	return (uint64_t)((unsigned __int128)text_random(state) * n >> 64);
 }
 
 void
@@ -23,7 +15,7 @@ order_fill(uint32_t *order, size_t n, uint64_t seed, uint64_t epoch)
 {
 	uint64_t state = seed;
 
-	state = splitmix(&state) + epoch;	/* so that (seed + 1, epoch) is not (seed, epoch + 1) */
+	state = text_random(&state) + epoch;	/* so that (seed + 1, epoch) is not (seed, epoch + 1) */
 	for (size_t i = 0; i < n; i++)
 		order[i] = (uint32_t)i;
 	for (size_t i = n; i > 1; i--) {

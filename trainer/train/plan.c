@@ -156,14 +156,12 @@ time_of(struct plan *p, const struct planned *of)
 	work(p, of, "gradients to zero, their norm, AdamW", 14.0 * of->trained, 36.0 * of->trained, 1);
 }
 
-/* Operations of a step as MFU counts them. */
-static double
-useful(const struct planned *of)
+double
+plan_flops(const struct config *c, size_t parameters, double tokens, double length)
 {
-	const struct config *c = of->c;
-	double w = (double)of->all - (c->tied ? 0 : (double)c->vocab * c->hidden);
+	double w = (double)parameters - (c->tied ? 0 : (double)c->vocab * c->hidden);
 
-	return of->tokens * of->accum * (6 * w + 6.0 * c->layers * c->heads * c->head_dim * of->length);
+	return 6 * w * tokens + 6.0 * c->layers * c->heads * c->head_dim * tokens * length;
 }
 
 void
@@ -187,7 +185,7 @@ plan_make(struct plan *p, const struct planned *of)
 		return;
 	}
 	p->tokens_per_s = of->tokens * of->accum / p->seconds;
-	p->mfu = useful(of) / p->seconds / of->device.flops;
+	p->mfu = plan_flops(of->c, of->all, of->tokens * of->accum, of->length) / p->seconds / of->device.flops;
 }
 
 /* ---- in words ---- */

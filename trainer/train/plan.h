@@ -64,6 +64,10 @@ struct plan {
 /* Pure. */
 void plan_make(struct plan *p, const struct planned *of);
 
+/* Floating-point operations of forward and backward as they are usually counted, and MFU by them: 6 a parameter and token, those of an embedding that is
+ * only looked up left out, and 6 * layers * heads * head_dim a token and token that it attends to on average, which is half of its sequence (twice). */
+double plan_flops(const struct config *c, size_t parameters, double tokens, double length);
+
 /* Print it. An exit status: 2 when it does not fit. */
 int plan_print(const struct plan *p, const struct planned *of);
 

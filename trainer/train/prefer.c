@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "files.h"
 #include "prefer.h"
 #include "ranking.h"
@@ -68,13 +69,8 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
-		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++, s++) {
-			double sum = 0;
-
-			for (int t = b->cu[s]; t < b->cu[s + 1]; t++)
-				sum += b->target[t] >= 0 ? b->loss[t] : 0;
-			logp[of->packs.sample[k]] = -sum;
-		}
+		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++)
+			logp[of->packs.sample[k]] = -run_sequence_loss(b, s++);
 	}
 	return loss;
 }
@@ -84,7 +80,7 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 static int
 score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 {
-	double shown = log_now();
+	double shown = clock_seconds();
 	size_t to;
 
 	for (size_t from = 0; from < of->packs.n; from = to) {
@@ -93,8 +89,8 @@ score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 		to = from + r->micro < of->packs.n ? from + r->micro : of->packs.n;
 		if (!isfinite(score(r, of, NULL, from, to, logp, &b)))
 			return err_set(e, "the reference's loss is not finite in packs %zu to %zu", from + 1, to);
-		if (log_now() - shown > 10) {
-			shown = log_now();
+		if (clock_seconds() - shown > 10) {
+			shown = clock_seconds();
 			warn("reference: %zu of %zu", to, of->packs.n);
 		}
 	}

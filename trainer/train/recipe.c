@@ -42,16 +42,16 @@ set(const struct reading *r, const char *option, const char *value, struct err *
 	return opt_set(r->table, option, to->text[to->n++], e);
 }
 
-/* 1, 0, or -1: neither. */
+/* 1, 0, or -1: neither, with a message. */
 static int
-truth(const char *text)
+truth(const char *text, struct err *e)
 {
 	static const char *const words[] = { "false", "true", "no", "yes", "off", "on", "0", "1" };
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcasecmp(text, words[i]) == 0)
 			return i % 2;
-	return -1;
+	return err_set(e, "'%.60s' is neither true nor false", text);
 }
 
 static int
@@ -63,10 +63,10 @@ value(struct reading *r, const struct rule *rule, const char *text, struct err *
 static int
 flag(struct reading *r, const struct rule *rule, const char *text, struct err *e)
 {
-	int yes = truth(text);
+	int yes = truth(text, e);
 
 	if (yes < 0)
-		return err_set(e, "'%.60s' is neither true nor false", text);
+		return -1;
 	return yes ? opt_set(r->table, rule->option, NULL, e) : 0;
 }
 
@@ -232,10 +232,10 @@ output_dir(struct reading *r, const struct rule *rule, const char *text, struct 
 static int
 packing(struct reading *r, const struct rule *rule, const char *text, struct err *e)
 {
-	int yes = truth(text);
+	int yes = truth(text, e);
 
 	if (yes < 0)
-		return err_set(e, "'%.60s' is neither true nor false", text);
+		return -1;
 	*(strcmp(rule->name, "packing") == 0 ? &r->packing : &r->neat_packing) = yes;
 	return 0;
 }

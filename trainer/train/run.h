@@ -77,13 +77,15 @@ int run_read_data(struct run *r, struct err *e);
 /* The packs order[from..to) of `of` (order NULL: as they are) as one micro-batch in r's scratch. With --loss-norm sample each token weighs one part in the
  * supervised tokens of its sample. */
 struct batch run_gather(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to);
+/* The sum of the losses of a micro-batch's sequence s, nats: minus its supervised tokens' log-probability. */
+double run_sequence_loss(const struct batch *b, int s);
 /* One sample alone. */
 struct batch run_gather_one(struct run *r, const struct samples *from, uint32_t sample);
 
 /* What packs hold. */
 struct amount {
 	size_t samples, tokens, supervised;
-	double flops;			/* of forward and backward, see micro.c */
+	double flops;			/* of forward and backward, see plan_flops() */
 };
 struct amount run_amount(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to);
 /* What the sum of losses is divided by. */

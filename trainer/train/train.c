@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "lora.h"
 #include "prefer.h"
 #include "run.h"
@@ -58,17 +59,15 @@ find_highest(const struct run *r, const struct batch *b, const uint32_t *order, 
 	size_t k = r->data.packs.at[order[from]], end = r->data.packs.at[order[from] + 1];
 
 	for (int s = 0; s < b->nseq; s++, k++) {
-		double sum = 0;
+		double loss;
 
 		if (k == end) {
 			k = r->data.packs.at[order[++from]];
 			end = r->data.packs.at[order[from] + 1];
 		}
-		for (int t = b->cu[s]; t < b->cu[s + 1]; t++)
-			sum += b->target[t] >= 0 ? b->loss[t] : 0;
-		sum /= r->data.from->v[r->data.packs.sample[k]].supervised;
-		if (sum > h->loss)
-			*h = (struct highest){ sum, r->data.packs.sample[k] };
+		loss = run_sequence_loss(b, s) / r->data.from->v[r->data.packs.sample[k]].supervised;
+		if (loss > h->loss)
+			*h = (struct highest){ loss, r->data.packs.sample[k] };
 	}
 }
 
@@ -139,13 +138,13 @@ one_step(struct run *r, struct err *e)
 	struct place p = place_of(r, k);
 	struct entry en = { .step = k + 1, .lr = schedule_lr(&r->schedule, k) };
 	struct highest h = { .loss = -1 };
-	double start = log_now();
+	double start = clock_seconds();
 	int rc = gradients(r, &p, &en, &h, e);
 
 	if (rc != 0)
 		return rc;
 	optim_step(&r->optim, r->model, &r->grad, en.grad_norm, en.lr);
-	en.seconds = fmax(log_now() - start, 1e-6);
+	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
 	return log_step(&r->log, &en, e) < 0 ? -STATUS_IO : 0;
