@@ -29,30 +29,12 @@ found(struct form *f, const char *param, enum guide_kind kind, json_t *value, st
 	return 0;
 }
 
-/* Members other than those known; NULL: none. */
-static const char *
-stranger(json_t *object, const char *const *known)
-{
-	const char *name;
-	json_t *v;
-
-	json_object_foreach(object, name, v) {
-		const char *const *k = known;
-
-		while (*k && strcmp(*k, name) != 0)
-			k++;
-		if (!*k)
-			return name;
-	}
-	return NULL;
-}
-
 static int
 read_json_schema(struct form *f, json_t *o, struct req_error *e)
 {
 	static const char *const known[] = { "name", "description", "schema", "strict", NULL };
 	json_t *name = json_object_get(o, "name"), *schema = json_object_get(o, "schema"), *strict = json_object_get(o, "strict");
-	const char *other = stranger(o, known);
+	const char *other = param_stranger(o, known);
 
 	if (!json_is_object(o))
 		return param_type_error(e, "response_format.json_schema", "an object");
@@ -71,7 +53,7 @@ static int
 read_response_format(struct form *f, json_t *o, struct req_error *e)
 {
 	static const char *const known[] = { "type", "json_schema", NULL };
-	const char *type = json_string_value(json_object_get(o, "type")), *other = stranger(o, known);
+	const char *type = json_string_value(json_object_get(o, "type")), *other = param_stranger(o, known);
 
 	if (!given(o))
 		return 0;
@@ -113,7 +95,7 @@ static int
 read_structured(struct form *f, json_t *o, struct req_error *e)
 {
 	static const char *const known[] = { "json", "regex", "choice", NULL };
-	const char *other = stranger(o, known);
+	const char *other = param_stranger(o, known);
 
 	if (!given(o))
 		return 0;

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 int
 req_fail(struct req_error *e, int status, const char *param, const char *code, const char *fmt, ...)
@@ -82,4 +83,21 @@ param_bool(json_t *root, const char *name, bool *out, struct req_error *e)
 		return param_type_error(e, name, "true or false");
 	*out = json_is_true(v);
 	return 0;
+}
+
+const char *
+param_stranger(json_t *object, const char *const *known)
+{
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(object, name, v) {
+		const char *const *k = known;
+
+		while (*k && strcmp(*k, name) != 0)
+			k++;
+		if (!*k)
+			return name;
+	}
+	return NULL;
 }

@@ -29,4 +29,7 @@ int param_int(json_t *root, const char *name, long long lo, long long hi, long l
 int param_num(json_t *root, const char *name, double lo, double hi, double *out, struct req_error *e);
 int param_bool(json_t *root, const char *name, bool *out, struct req_error *e);
 
+/* A member that `known`, which ends with NULL, does not name; NULL: there is none. */
+const char *param_stranger(json_t *object, const char *const *known);
+
 #endif

@@ -8,12 +8,24 @@
 #include "answer.h"
 #include "exchange.h"
 
+/* Queue it; it is not the caller's any more. */
+static enum MHD_Result
+queue(struct exchange *x, int status, struct MHD_Response *r)
+{
+	enum MHD_Result rc;
+
+	exchange_headers(x, status, r);
+	rc = MHD_queue_response(x->c, status, r);
+	MHD_destroy_response(r);
+	x->status = status;
+	return rc;
+}
+
 enum MHD_Result
 respond(struct exchange *x, int status, const char *type, struct buf *body)
 {
 	size_t n = body->n;
 	struct MHD_Response *r = MHD_create_response_from_buffer(n, n > 0 ? buf_take(body) : NULL, MHD_RESPMEM_MUST_FREE);
-	enum MHD_Result rc;
 
 	if (n > 0)
 		MHD_add_response_header(r, "Content-Type", type);
@@ -21,11 +33,7 @@ respond(struct exchange *x, int status, const char *type, struct buf *body)
 		MHD_add_response_header(r, "Retry-After", "1");
 	if (status == 401)
 		MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
-	exchange_headers(x, status, r);
-	rc = MHD_queue_response(x->c, status, r);
-	MHD_destroy_response(r);
-	x->status = status;
-	return rc;
+	return queue(x, status, r);
 }
 
 enum MHD_Result
@@ -93,15 +101,10 @@ static enum MHD_Result
 start_stream(struct exchange *x)
 {
 	struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, read_stream, x, NULL);
-	enum MHD_Result rc;
 
 	MHD_add_response_header(r, "Content-Type", "text/event-stream");
 	MHD_add_response_header(r, "Cache-Control", "no-cache");
-	exchange_headers(x, MHD_HTTP_OK, r);
-	rc = MHD_queue_response(x->c, MHD_HTTP_OK, r);
-	MHD_destroy_response(r);
-	x->status = MHD_HTTP_OK;
-	return rc;
+	return queue(x, MHD_HTTP_OK, r);
 }
 
 enum MHD_Result

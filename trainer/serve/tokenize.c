@@ -9,18 +9,9 @@
 static int
 check_names(json_t *root, const char *const *known, struct req_error *e)
 {
-	const char *name;
-	json_t *v;
+	const char *name = param_stranger(root, known);
 
-	json_object_foreach(root, name, v) {
-		const char *const *k = known;
-
-		while (*k && strcmp(*k, name) != 0)
-			k++;
-		if (!*k)
-			return req_fail(e, 400, name, "unknown_parameter", "unknown parameter '%.60s'", name);
-	}
-	return 0;
+	return name ? req_fail(e, 400, name, "unknown_parameter", "unknown parameter '%.60s'", name) : 0;
 }
 
 static int
