@@ -1,6 +1,6 @@
 /* ops.c - the matrix products of the model engine beside what the machine can do, by instruction set
  *
- *     bench-ops [THREADS] [MILLISECONDS a figure]
+ *     bench-ops [THREADS [MILLISECONDS a figure]]
  *
  * Peaks first: multiply-adds in registers and reading of 1 GiB (4 KiB and huge pages). Then the products of a 1B Llama shape, best of some
  * repetitions: GFLOP/s and the part of the instruction set's own peak for 512 rows and 32; GB/s of weights and the part of the reading speed for
@@ -11,11 +11,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "cpu/isa.h"
 #include "err.h"
+#include "num.h"
 #include "op.h"
 
 #define MEMORY ((size_t)1 << 30)
@@ -24,29 +25,20 @@ static struct mach *mach;
 static double seconds = 0.3;	/* a figure */
 static char *memory;
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec * 1e-9;
-}
-
 /* The shortest of the runs that fit into the time, at least two. */
 static double
 best(void (*fn)(void *arg, int part, int parts), void *arg, bool here)
 {
-	double end = now() + seconds, least = 1e9, was;
+	double end = clock_seconds() + seconds, least = 1e9, was;
 	int i;
 
-	for (i = 0; i < 2 || now() < end; i++) {
-		was = now();
+	for (i = 0; i < 2 || clock_seconds() < end; i++) {
+		was = clock_seconds();
 		if (here)
 			fn(arg, 0, 1);
 		else
 			mach_run(mach, fn, arg);
-		least = now() - was < least ? now() - was : least;
+		least = clock_seconds() - was < least ? clock_seconds() - was : least;
 	}
 	return least;
 }
@@ -221,16 +213,21 @@ one_isa(enum isa i, int threads)
 int
 main(int argc, char **argv)
 {
-	int threads = argc > 1 ? atoi(argv[1]) : 0, i;
+	long long threads = 0;
+	double ms = seconds * 1e3;
+	struct err e;
+	int i;
 
-	if (argc > 2)
-		seconds = atof(argv[2]) / 1e3;
+	prog_init(argv[0]);
+	if (argc > 3 || (argc > 1 && num_int(argv[1], 1, 256, &threads, &e) < 0) || (argc > 2 && num_real(argv[2], 1, 1e6, &ms, &e) < 0))
+		die(STATUS_USAGE, "usage: bench-ops [THREADS [MILLISECONDS a figure]]");
+	seconds = ms / 1e3;
 	for (i = ISA_COUNT - 1; i >= 0; i--) {
 		if (!isa_usable(i) || (getenv("SA_CPU") && strcmp(getenv("SA_CPU"), isa_names[i]) != 0))
 			continue;
 		fflush(stdout);
 		if (fork() == 0) {
-			one_isa(i, threads);
+			one_isa(i, (int)threads);
 			exit(0);
 		}
 		wait(NULL);

@@ -17,32 +17,14 @@ import tempfile
 import torch
 import transformers
 
+from make_train import loss_sum, order
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/goldens/train"
 DATA = pathlib.Path(os.environ.get("SA_DATA", ROOT / "../shared/data")) / "general"
 STUDENT = ROOT / "pipelines/nano/student"
 SA_TRAIN = os.environ.get("SA_TRAIN", str(ROOT / "build/sa-train"))
 STEPS, LR, WARMUP, SEED, BATCH, CHARACTERS = 200, 1e-3, 0.05, 7, 4, 300
-
-
-def order(n, seed, epoch):
-    """Fisher-Yates over splitmix64, as in trainer/train/order.c."""
-    mask = (1 << 64) - 1
-
-    def mix(state):
-        state = state + 0x9E3779B97F4A7C15 & mask
-        z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & mask
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
-        return state, z ^ z >> 31
-
-    _, state = mix(seed)
-    state = state + epoch & mask
-    p = list(range(n))
-    for i in range(n, 1, -1):
-        state, z = mix(state)
-        j = z * i >> 64
-        p[i - 1], p[j] = p[j], p[i - 1]
-    return p
 
 
 def sample(tok, r):
@@ -54,11 +36,6 @@ def sample(tok, r):
     a = tok(head, add_special_tokens=False).input_ids
     b = tok(whole[len(head):], add_special_tokens=False).input_ids
     return a + b, [-100] * len(a) + b
-
-
-def loss_sum(model, ids, labels):
-    logits = model(torch.tensor([ids])).logits[0, :-1].float()
-    return torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), ignore_index=-100, reduction="sum")
 
 
 def records():
