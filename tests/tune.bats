@@ -133,6 +133,9 @@ last_loss() { tail -n 1 "$1/log.jsonl" | jq .loss; }
 	train "${with[@]}" --out no --merge
 	expect_status 2
 	expect_stderr_has "--merge needs --lora"
+	train "${with[@]}" --out no --data nowhere --lora 0:1:q
+	expect_status 2
+	expect_stderr_has "lora: r: '0' is no integer from 1 to 4096"	# before the data is looked for
 	train "${with[@]}" --out no --lora 4:8:head
 	expect_status 2
 	expect_stderr_has '"head" is none of q, k, v, o, gate, up, down and all'

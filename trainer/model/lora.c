@@ -71,16 +71,17 @@ lora_parse(struct lora *l, const char *text, struct err *e)
 {
 	size_t rank = strcspn(text, ":"), alpha = text[rank] ? strcspn(text + rank + 1, ":") : 0;
 	char number[32];
+	struct err why;
 	long long r;
 
 	if (!text[rank] || !text[rank + 1 + alpha] || rank >= sizeof number || alpha >= sizeof number)
 		return err_set(e, "lora: \"%.80s\" is not r:alpha:targets, as 16:32:q,v or 8:16:all", text);
 	snprintf(number, sizeof number, "%.*s", (int)rank, text);
-	if (num_int(number, 1, LORA_MAX_RANK, &r, e) < 0)
-		return -1;
+	if (num_int(number, 1, LORA_MAX_RANK, &r, &why) < 0)
+		return err_set(e, "lora: r: %s", why.msg);
 	snprintf(number, sizeof number, "%.*s", (int)alpha, text + rank + 1);
-	if (num_real(number, 1e-6, 1e6, &l->alpha, e) < 0)
-		return -1;
+	if (num_real(number, 1e-6, 1e6, &l->alpha, &why) < 0)
+		return err_set(e, "lora: alpha: %s", why.msg);
 	l->r = (int)r;
 	return parse_targets(l, text + rank + 1 + alpha + 1, e);
 }

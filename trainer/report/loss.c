@@ -99,7 +99,7 @@ row(struct buf *page, const struct trained *run)
 static int
 write_page(struct buf *page, const struct trained *run, size_t n, struct err *e)
 {
-	static const char *const head[] = { "Run", "Steps", "Tokens", "Tokens/s", "First loss", "Last loss", "Lowest eval", "at step", "Spikes", NULL };
+	static const char *const head[] = { "Run", "Steps", "Tokens", "Tokens/s", "First loss", "Last loss", "Best eval", "at step", "Spikes", NULL };
 	const struct { const char *caption; struct curves c; size_t x, y; } pictures[] = {
 		{ "Loss of the training (nats per supervised token)", { .ylabel = "loss" }, offsetof(struct training, step), offsetof(struct training, loss) },
 		{ "Loss of the evaluation", { .ylabel = "loss", .points = true }, offsetof(struct training, eval_step), offsetof(struct training, eval_loss) },

@@ -30,6 +30,7 @@ struct prefer {
 struct run {
 	const struct settings *set;
 	struct config c;
+	struct lora lora;		/* the adapters to attach, when set->lora asks for some */
 	struct source source;
 	char *config_path;		/* the config.json that the model is made by */
 	struct tok *tok;

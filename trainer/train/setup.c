@@ -19,6 +19,8 @@ read_config(struct run *r, struct err *e)
 	static const enum dtype stored[] = { [STORE_F32] = DT_F32, [STORE_F16] = DT_F16, [STORE_BF16] = DT_BF16 };
 	const struct settings *set = r->set;
 
+	if (set->lora && lora_parse(&r->lora, set->lora, e) < 0)	/* before the data is read */
+		return -1;
 	r->config_path = set->init ? xstrdup(set->init) : path_join(set->model, "config.json");
 	if (set->init ? config_read_file(&r->c, set->init, e) < 0 : config_read(&r->c, set->model, e) < 0)
 		return -1;
@@ -205,21 +207,17 @@ allocate(struct run *r, struct err *e)
 	return 0;
 }
 
-static int
-attach_adapters(struct run *r, struct err *e)
+static void
+attach_adapters(struct run *r)
 {
 	const struct settings *set = r->set;
-	struct lora l;
 
 	json_object_set_new(r->identity, "lora", json_string(set->lora ? set->lora : "none"));
 	if (!set->lora)
-		return 0;
-	if (lora_parse(&l, set->lora, e) < 0)
-		return -1;
-	lora_attach(r->model, &l, (uint64_t)set->seed);
+		return;
+	lora_attach(r->model, &r->lora, (uint64_t)set->seed);
 	r->c = r->model->c;
 	r->source.adapter_dtype = set->store == STORE_AUTO ? DT_F32 : r->source.dtype;
-	return 0;
 }
 
 static int
@@ -230,7 +228,8 @@ make_model(struct run *r, struct err *e)
 	r->model = set->init ? model_new(&r->c, (uint64_t)set->seed, &ops_cpu, r->mach) : model_load(set->model, &ops_cpu, r->mach, e);
 	if (!r->model)
 		return -1;
-	if (attach_adapters(r, e) < 0 || freeze_choose(r, e) < 0)
+	attach_adapters(r);
+	if (freeze_choose(r, e) < 0)
 		return -1;
 	weights_some(&r->grad, &r->c, r->trained);
 	optim_init(&r->optim, &r->c, r->trained);
