@@ -34,6 +34,14 @@ same_bits() {
 	same_bits rope
 }
 
+@test "cuda: attention" {
+	same_bits attend
+}
+
+@test "cuda: attention backward" {
+	same_bits attend_back
+}
+
 @test "cuda: swiglu" {
 	same_bits swiglu
 }

@@ -73,6 +73,16 @@ size_t gpu_bias_back_scratch(int T, int N);
 /* In place on x[T,heads,D], rows `stride` apart: rotate by pos[t] * inv_freq[i]. sign = 1 forward, -1 backward. Angles in float32. */
 int gpu_rope(struct gpu *g, uint16_t *x, int stride, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);
 
+/* ---- attend.cu ---- */
+
+/* Causal attention over packed sequences: sequence s is rows cu[s]..cu[s+1] (on the device; cu[nseq] = T), `longest` the length of the longest one. Tokens
+ * of q[T,H,D], k and v[T,G,D] lie `stride` elements apart: they may be parts of one fused qkv[T,(H+2G)D]. out[T,H,D] is contiguous; lse[T,H],
+ * the log of the softmax's sum in nats, unless NULL. scale is D^-0.5; D is 16, 32, 64 or 128; H a multiple of G. */
+int gpu_attend(struct gpu *g, uint16_t *out, float *lse, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const int *cu, int nseq, int longest, int T, int H, int G, int D);
+/* dq, dk, dv are overwritten, tokens dstride apart (as parts of one array, too). dout and out are contiguous as out above. scratch: gpu_attend_back_scratch() bytes. */
+int gpu_attend_back(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const uint16_t *out, const float *lse, const int *cu, int nseq, int longest, void *scratch, int T, int H, int G, int D);
+size_t gpu_attend_back_scratch(int T, int H, int G, int D);
+
 /* ---- swiglu.cu ---- */
 
 /* gate_up[T,2F]: F of gate, then F of up. out[T,F] = silu(gate) * up */
