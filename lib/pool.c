@@ -29,6 +29,7 @@ struct upstream {
 	bool held;		/* the next request is reserved in the bucket */
 	long long held_tokens;
 	int in_flight;
+	bool full;		/* as many as are allowed were in flight when the last turn's requests had been sent */
 	int refused;		/* turned away in this round trip: as many fewer are sent until it is over */
 	uint64_t refused_until;	/* ms */
 	long turned_away;	/* 429s in a row, with only one in flight */
@@ -287,6 +288,13 @@ pool_pick(struct pool *p, long long tokens, const struct upstream *avoid, uint64
 	return best;
 }
 
+void
+pool_sent(struct pool *p, uint64_t now)
+{
+	for (size_t i = 0; i < p->n; i++)
+		p->up[i].full = p->up[i].in_flight >= limit_now(&p->up[i], now);
+}
+
 /* ---- how attempts end ---- */
 
 long long
@@ -313,7 +321,7 @@ upstream_settle(struct upstream *u, long long reserved, long long used)
 void
 upstream_succeeded(struct upstream *u, uint64_t now, double seconds)
 {
-	aimd_success(&u->aimd, now, seconds * 1000, u->in_flight >= limit_now(u, now));
+	aimd_success(&u->aimd, now, seconds * 1000, u->full);
 	u->in_flight--;
 	u->proved = true;
 	u->turned_away = 0;

@@ -50,6 +50,10 @@ const char *pool_model(const struct pool *p);	/* the model's name; NULL until kn
  * is taken only when no other will do. */
 struct upstream *pool_pick(struct pool *p, long long tokens, const struct upstream *avoid, uint64_t now, uint64_t *due);
 
+/* All that can be sent now has been. Whether the replies that come next find an endpoint full is told from this, not from what those before them in the same
+ * turn have left of it. */
+void pool_sent(struct pool *p, uint64_t now);
+
 /* An attempt goes there: returns the tokens that are reserved for it in the shared budget. */
 long long upstream_sent(struct upstream *u, uint64_t now);
 /* What it really used of them; <0: unknown. */

@@ -213,6 +213,8 @@ send_start(void)
 	while (!loop->over && !loop->dead && (a = TAILQ_FIRST(&loop->ready)))
 		if (!send_first(a))
 			break;
+	if (loop->pool)
+		pool_sent(loop->pool, uv_now(&loop->uv));
 	if (loop->dead)
 		fail_all_ready();
 }

@@ -133,6 +133,14 @@ at_once() { jq -s 'map(.at_once) | max' "${1:-log}"; }
 
 # ---- overload ----
 
+@test "contract 18: one in twenty turned away does not hold the others back, however many replies come at once" {
+	start_fault 'mix 5% first 1 status 429 | echo'
+	records 6000 >input
+	run_filter sa-ppl -e "$E" -j 128 --stats stats
+	expect_status 0
+	jq -e '.concurrency >= 64 and .rate_limited > 100' stats
+}
+
 @test "contract 18: a server that bears four at once is not asked for sixty-four for long" {
 	start_fault 'slots 4/429 delay 20 echo'
 	records 400 >input
