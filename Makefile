@@ -36,11 +36,15 @@ NANO = nano-corpus nano-bpe
 LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
 MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
 SERVE = $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c))
-TRAIN = $(patsubst %.c,$B/%.o,$(wildcard trainer/train/*.c))
+TRAIN = $(patsubst %.c,$B/%.o,$(filter-out trainer/train/comm_mpi.c,$(wildcard trainer/train/*.c)))
 EVAL = $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c))
 UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
-all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%)
+# What sa-train loads when it is one of several processes; without an mpicc it is left out, and sa-train says so then.
+MPICC = $(shell command -v mpicc)
+MPI = $(if $(MPICC),$B/sa-mpi.so)
+
+all: $(PROGRAMS:%=$B/%) $(NANO:%=$B/%) $(MPI)
 
 $B/libsa.a: $(LIB)
 $B/libmodel.a: $(MOD)
@@ -53,6 +57,9 @@ $B/sa-serve: $B/trainer/sa-serve.o $(SERVE) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 $B/sa-train: $B/trainer/sa-train.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
+$B/sa-mpi.so: trainer/train/comm_mpi.c trainer/train/comm.h lib/err.h
+	@mkdir -p $(@D)
+	$(MPICC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $<
 $B/sa-eval: $B/trainer/sa-eval.o $(EVAL) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 const char *progname = "sa";
+static bool quiet;
 
 int
 err_set(struct err *e, const char *fmt, ...)
@@ -49,8 +51,8 @@ prog_init(const char *argv0)
 	progname = slash && slash[1] ? slash + 1 : argv0;
 }
 
-void
-vwarn(const char *fmt, va_list ap)
+static void
+say(const char *fmt, va_list ap)
 {
 	char line[4096];
 	int head, n;
@@ -72,6 +74,19 @@ vwarn(const char *fmt, va_list ap)
 }
 
 void
+warn_quiet(void)
+{
+	quiet = true;
+}
+
+void
+vwarn(const char *fmt, va_list ap)
+{
+	if (!quiet)
+		say(fmt, ap);
+}
+
+void
 warn(const char *fmt, ...)
 {
 	va_list ap;
@@ -87,7 +102,7 @@ die(enum exit_status status, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vwarn(fmt, ap);
+	say(fmt, ap);
 	va_end(ap);
 	exit(status);
 }

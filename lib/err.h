@@ -35,6 +35,7 @@ void prog_init(const char *argv0);
 
 void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void vwarn(const char *fmt, va_list ap);
+void warn_quiet(void);	/* the two say nothing from now on, die() still does: another process of the same run says it */
 _Noreturn void die(enum exit_status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Allocate or die(STATUS_IO, "out of memory"). Sizes are multiplied with an overflow check; the caller frees with free(). */

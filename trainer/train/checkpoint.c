@@ -122,25 +122,32 @@ step_path(const char *out, long step, const char *tail)
 	return p;
 }
 
+/* Make `dir` of what is in `tmp`. */
+static int
+put_in_place(const char *out, const char *tmp, const char *dir, struct err *e)
+{
+	dir_remove(dir);
+	return rename(tmp, dir) < 0 ? err_set(e, "%s: %s", dir, strerror(errno)) : dir_sync(out, e);
+}
+
 int
-checkpoint_save(const char *out, const struct source *src, const struct model *m, const struct optim *o, const struct state *s, struct err *e)
+checkpoint_save(const char *out, const struct source *src, const struct model *m, const struct weights *grad, const struct optim *o, const struct state *s,
+		struct err *e)
 {
 	char *tmp = step_path(out, s->step, ".tmp"), *dir = step_path(out, s->step, ""), *bin = path_join(tmp, "state.bin");
-	int rc = -1;
+	bool first = o->zero.comm->rank == 0;
+	struct err other;
+	int rc = 0;
 
-	dir_remove(tmp);
-	if (dir_make(tmp, e) < 0 || save_model(tmp, src, m, e) < 0)
-		goto out;
-	if (statefile_write(bin, m, &o->m, &o->v, s->step, e) < 0 || save_state(tmp, s, e) < 0 || dir_sync(tmp, e) < 0)
-		goto out;
-	dir_remove(dir);
-	if (rename(tmp, dir) < 0) {
-		err_set(e, "%s: %s", dir, strerror(errno));
-		goto out;
+	if (first) {
+		dir_remove(tmp);
+		rc = dir_make(tmp, e) < 0 || save_model(tmp, src, m, e) < 0 ? -1 : 0;
 	}
-	rc = dir_sync(out, e);
-out:
-	if (rc < 0)
+	if (statefile_write(bin, m, grad, o, s->step, rc == 0 ? e : &other) < 0)	/* whatever came before: the others give their part */
+		rc = -1;
+	if (first && rc == 0 && (save_state(tmp, s, e) < 0 || dir_sync(tmp, e) < 0 || put_in_place(out, tmp, dir, e) < 0))
+		rc = -1;
+	if (first && rc < 0)
 		dir_remove(tmp);
 	free(bin);
 	free(dir);
@@ -311,10 +318,10 @@ checkpoint_state(const char *out, long step, struct state *s, struct err *e)
 }
 
 int
-checkpoint_restore(const char *out, long step, struct model *m, struct optim *o, struct err *e)
+checkpoint_restore(const char *out, long step, struct model *m, const struct weights *grad, struct optim *o, struct err *e)
 {
 	char *dir = step_path(out, step, ""), *bin = path_join(dir, "state.bin");
-	int rc = statefile_read(bin, m, &o->m, &o->v, step, e);
+	int rc = statefile_read(bin, m, grad, o, step, e);
 
 	o->step = step;
 	free(bin);

@@ -42,8 +42,10 @@ struct state {
 /* The dtype that config.json names; F32 when it names none that we write. */
 enum dtype checkpoint_dtype(const struct config *c);
 
-/* Write out/step_N. 0, or -1 with a message, nothing left of it and what was there before untouched. */
-int checkpoint_save(const char *out, const struct source *src, const struct model *m, const struct optim *o, const struct state *s, struct err *e);
+/* Write out/step_N; `grad` says which tensors are trained. 0, or -1 with a message, nothing left of it and what was there before untouched. Collective, but rank 0
+ * alone writes and has a result. */
+int checkpoint_save(const char *out, const struct source *src, const struct model *m, const struct weights *grad, const struct optim *o, const struct state *s,
+		    struct err *e);
 
 /* Write the finished model into out/ itself, and out/state.json last. */
 int checkpoint_finish(const char *out, const struct source *src, const struct model *m, const struct state *s, struct err *e);
@@ -58,8 +60,8 @@ bool checkpoint_finished(const char *out);
 /* It is being written to again: take the mark away. */
 void checkpoint_reopen(const char *out);
 
-/* Restore weights and moments from out/step_N. */
-int checkpoint_restore(const char *out, long step, struct model *m, struct optim *o, struct err *e);
+/* Restore weights and moments from out/step_N, which rank 0 reads. Collective; the result is each rank's own. */
+int checkpoint_restore(const char *out, long step, struct model *m, const struct weights *grad, struct optim *o, struct err *e);
 
 /* Point out/best to out/step_N. 0, or -1 with a message. */
 int checkpoint_best(const char *out, long step, struct err *e);

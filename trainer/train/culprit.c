@@ -23,20 +23,41 @@ word(double x)
 	return isnan(x) ? "nan" : x > 0 ? "inf" : "-inf";
 }
 
-int
-run_not_finite(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
+/* The first of order[from..to) that does, in e. */
+static bool
+find(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
 {
-	char tensor[MODEL_BAD], where[300], last[300];
-	size_t k = of->packs.at[order ? order[from] : from], end = of->packs.at[(order ? order[to - 1] : to - 1) + 1];
+	char tensor[MODEL_BAD], where[300];
 
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
 		for (size_t at = of->packs.at[pack]; at < of->packs.at[pack + 1]; at++)
-			if (spoils(r, of->from, of->packs.sample[at], tensor))
-				return err_set(e, "step %ld: %s is %s; %s, first in %s; nothing was saved", step, what, word(x),
-					       run_where(r, of->from, of->packs.sample[at], where, sizeof where), tensor);
+			if (spoils(r, of->from, of->packs.sample[at], tensor)) {
+				err_set(e, "step %ld: %s is %s; %s, first in %s; nothing was saved", step, what, word(x),
+					run_where(r, of->from, of->packs.sample[at], where, sizeof where), tensor);
+				return true;
+			}
 	}
-	return err_set(e, "step %ld: %s is %s; no sample alone, but the sum of those from %s to %s; nothing was saved", step, what, word(x),
-		       run_where(r, of->from, of->packs.sample[k], where, sizeof where), run_where(r, of->from, of->packs.sample[end - 1], last, sizeof last));
+	return false;
+}
+
+int
+run_not_finite(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
+{
+	char first[300], last[300];
+	size_t k, end;
+	int rc = 0;
+
+	if (find(r, what, x, step, of, order, from, to, e)) {
+		rc = -2;	/* before those who only know where it was not */
+	} else if (from < to) {
+		k = of->packs.at[order ? order[from] : from];
+		end = of->packs.at[(order ? order[to - 1] : to - 1) + 1];
+		rc = err_set(e, "step %ld: %s is %s; no sample alone, but the sum of those from %s to %s; nothing was saved", step, what, word(x),
+			     run_where(r, of->from, of->packs.sample[k], first, sizeof first),
+			     run_where(r, of->from, of->packs.sample[end - 1], last, sizeof last));
+	}
+	comm_agree(r->comm, rc, e);
+	return -1;
 }

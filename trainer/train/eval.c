@@ -13,19 +13,20 @@ run_eval_due(const struct run *r)
 	return r->eval.packs.n > 0 && step > 0 && step != r->state.evaluated && (step % r->eval_every == 0 || step == r->schedule.steps);
 }
 
+/* Over this rank's packs from..to. */
 static int
-sum_losses(struct run *r, double *sum)
+sum_losses(struct run *r, size_t from, size_t to, double *sum)
 {
-	size_t n = r->eval.packs.n, to;
+	size_t next;
 
 	*sum = 0;
-	for (size_t from = 0; from < n; from = to) {
+	for (; from < to; from = next) {
 		struct batch b;
 
 		if (run_stopped)
 			return 1;
-		to = from + r->micro < n ? from + r->micro : n;
-		b = run_gather(r, &r->eval, NULL, from, to);
+		next = from + r->micro < to ? from + r->micro : to;
+		b = run_gather(r, &r->eval, NULL, from, next);
 		*sum += model_train(r->model, r->acts, &b, NULL, 1);
 	}
 	return 0;
@@ -34,17 +35,22 @@ sum_losses(struct run *r, double *sum)
 int
 run_evaluate(struct run *r, bool *better, struct err *e)
 {
-	struct amount a = run_amount(r, &r->eval, NULL, 0, r->eval.packs.n);
+	size_t from = 0, to = r->eval.packs.n;
+	struct amount a = run_amount(r, &r->eval, NULL, from, to);
 	double start = clock_seconds(), sum;
 	struct state *s = &r->state;
 	struct evaluation ev = { .step = r->optim.step, .supervised = (long)a.supervised };
+	int rc;
 
-	if (sum_losses(r, &sum) != 0)
-		return 1;
+	run_share(r, &r->eval, NULL, &from, &to);
+	rc = comm_agree(r->comm, sum_losses(r, from, to, &sum), e);
+	if (rc != 0)
+		return rc;
+	comm_sum(r->comm, &sum, 1);
 	ev.loss = sum / run_divisor(r, &a);
 	ev.seconds = clock_seconds() - start;
 	if (!isfinite(ev.loss))
-		return run_not_finite(r, "the evaluation's loss", ev.loss, r->optim.step, &r->eval, NULL, 0, r->eval.packs.n, e);
+		return run_not_finite(r, "the evaluation's loss", ev.loss, r->optim.step, &r->eval, NULL, from, to, e);
 	*better = s->best == 0 || ev.loss < s->best_loss;
 	ev.best = *better;
 	if (*better) {
@@ -52,5 +58,5 @@ run_evaluate(struct run *r, bool *better, struct err *e)
 		s->best_loss = ev.loss;
 	}
 	s->evaluated = r->optim.step;
-	return log_eval(&r->log, &ev, e) < 0 ? -STATUS_IO : 0;
+	return comm_agree(r->comm, r->comm->rank == 0 && log_eval(&r->log, &ev, e) < 0 ? -STATUS_IO : 0, e);
 }

@@ -82,6 +82,39 @@ run_amount(const struct run *r, const struct portion *of, const uint32_t *order,
 	return a;
 }
 
+static size_t
+tokens_of(const struct portion *of, size_t pack)
+{
+	size_t n = 0;
+
+	for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++)
+		n += (size_t)of->from->v[of->packs.sample[k]].n;
+	return n;
+}
+
+/* A pack is of the rank in whose part of the tokens its middle is. */
+void
+run_share(const struct run *r, const struct portion *of, const uint32_t *order, size_t *from, size_t *to)
+{
+	size_t begin = *from, end = *to, all = 0, before = 0;
+
+	if (r->comm->size == 1)
+		return;
+	for (size_t i = begin; i < end; i++)
+		all += tokens_of(of, order ? order[i] : i);
+	*from = *to = end;
+	for (size_t i = begin; i < end; i++) {
+		size_t n = tokens_of(of, order ? order[i] : i);
+		int rank = (int)((2 * before + n) * (size_t)r->comm->size / (2 * all));
+
+		before += n;
+		if (rank >= r->comm->rank && *from == end)
+			*from = i;
+		if (rank > r->comm->rank && *to == end)
+			*to = i;
+	}
+}
+
 double
 run_divisor(const struct run *r, const struct amount *a)
 {

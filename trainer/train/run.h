@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "checkpoint.h"
+#include "comm.h"
 #include "log.h"
 #include "model.h"
 #include "optim.h"
@@ -29,6 +30,7 @@ struct prefer {
 
 struct run {
 	const struct settings *set;
+	struct comm *comm;		/* the caller's */
 	struct config c;
 	struct lora lora;		/* the adapters to attach, when set->lora asks for some */
 	struct source source;
@@ -60,11 +62,19 @@ struct run {
 };
 
 /* Read everything and find where to go on. 0; 1 when the run was finished already; -1 with a message. */
-int run_setup(struct run *r, const struct settings *set, struct err *e);
+int run_setup(struct run *r, const struct settings *set, struct comm *comm, struct err *e);
 void run_free(struct run *r);
 
 /* The order of an epoch's packs, made when it is another than the last. */
 const uint32_t *run_order(struct run *r, long epoch);
+
+/* The steps' packs. */
+struct place {
+	long epoch;
+	size_t from, to;		/* of the epoch's order */
+};
+/* Those of step k (from 0). */
+struct place run_place(const struct run *r, long k);
 
 extern volatile sig_atomic_t run_stopped;	/* the signal that asked for an end, or 0 */
 
@@ -89,6 +99,8 @@ struct amount {
 	double flops;			/* of forward and backward, see plan_flops() */
 };
 struct amount run_amount(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to);
+/* This rank's part of packs order[*from..*to), which it becomes: the ranks' parts lie behind one another and have about the same number of tokens. */
+void run_share(const struct run *r, const struct portion *of, const uint32_t *order, size_t *from, size_t *to);
 /* What the sum of losses is divided by. */
 double run_divisor(const struct run *r, const struct amount *a);
 
@@ -99,13 +111,13 @@ const char *run_where(const struct run *r, const struct samples *from, uint32_t 
 
 /* Is an evaluation due before the next step? */
 bool run_eval_due(const struct run *r);
-/* Evaluate and log it; *better: no earlier loss was as low. 0; 1 when a signal came, nothing done; -1; -STATUS_IO. */
+/* Evaluate and log it, collectively; *better: no earlier loss was as low. 0; 1 when a signal came, nothing done; -1; -STATUS_IO. */
 int run_evaluate(struct run *r, bool *better, struct err *e);
 
 /* ---- culprit.c ---- */
 
-/* `what` was x, which is no finite number, in a step over order[from..to) of the data: look for the sample and the first tensor that did it. Returns -1 with
- * the message. The gradients are spoilt. */
+/* `what` was x, which is no finite number, in a step in which this rank went over order[from..to) of the data, maybe none of it: look for the sample and the
+ * first tensor that did it. Returns -1 with the message, which all ranks have. The gradients are spoilt. Collective. */
 int run_not_finite(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e);
 
 #endif

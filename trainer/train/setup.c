@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "files.h"
 #include "freeze.h"
@@ -82,11 +83,11 @@ make_identity(struct run *r, struct err *e)
 	if (rc == 0)
 		rc = file_hash(r->config_path, &config, e);
 	free(tokenizer);
-	r->identity = json_pack("{sI sf sf sf sI sf sf sf sf sf sf sI sI sI sI sI sb ss ss ss}", "steps", (json_int_t)r->schedule.steps, "epochs", s->epochs,
+	r->identity = json_pack("{sI sf sf sf sI sf sf sf sf sf sf sI sI sI sI sI sI sb ss ss ss}", "steps", (json_int_t)r->schedule.steps, "epochs", s->epochs,
 				"lr", s->lr, "warmup-ratio", s->warmup_ratio, "warmup-steps", (json_int_t)s->warmup_steps, "weight-decay", s->decay,
 				"beta1", s->beta1, "beta2", s->beta2, "eps", s->eps, "clip", s->clip, "eval-ratio", s->eval_ratio,
 				"batch", (json_int_t)s->batch, "accum", (json_int_t)s->accum, "cutoff", (json_int_t)s->cutoff, "seed", (json_int_t)s->seed,
-				"threads", (json_int_t)mach_threads(r->mach), "pack", s->pack, "schedule", schedules[s->schedule],
+				"threads", (json_int_t)mach_threads(r->mach), "ranks", (json_int_t)r->comm->size, "pack", s->pack, "schedule", schedules[s->schedule],
 				"loss-norm", norms[s->loss_norm], "template", r->sampler.template_known ? template_name(r->sampler.template) : "none");
 	prefer_identify(r);
 	put_hash(r->identity, "data", r->data.hash);
@@ -95,7 +96,7 @@ make_identity(struct run *r, struct err *e)
 	return rc;
 }
 
-/* Does the state of the folder belong to this very run? `where` is for the message. Another number of threads only costs the last bits. */
+/* Does the state of the folder belong to this very run? `where` is for the message. Another number of threads or ranks only costs the last bits. */
 static int
 same_run(const struct run *r, const json_t *was, const char *where, struct err *e)
 {
@@ -108,8 +109,8 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 
 		if (json_equal(is, before))
 			continue;
-		if (strcmp(name, "threads") == 0) {
-			warn("resumed with another number of threads: the result will not be the same to the last bit");
+		if (strcmp(name, "threads") == 0 || strcmp(name, "ranks") == 0) {
+			warn("resumed with another number of %s: the result will not be the same to the last bit", name);
 			continue;
 		}
 		a = json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
@@ -166,14 +167,17 @@ struct most {
 	size_t tokens, samples;
 };
 
+/* In this rank's part of packs order[from..to). */
 static void
-measure(const struct run *r, const struct portion *of, const uint32_t *order, struct most *most)
+measure(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct most *most)
 {
-	for (size_t i = 0, to; i < of->packs.n; i = to) {
+	size_t next;
+
+	for (run_share(r, of, order, &from, &to); from < to; from = next) {
 		struct amount a;
 
-		to = i + r->micro < of->packs.n ? i + r->micro : of->packs.n;
-		a = run_amount(r, of, order, i, to);
+		next = from + r->micro < to ? from + r->micro : to;
+		a = run_amount(r, of, order, from, next);
 		most->tokens = a.tokens > most->tokens ? a.tokens : most->tokens;
 		most->samples = a.samples > most->samples ? a.samples : most->samples;
 	}
@@ -183,17 +187,20 @@ static int
 allocate(struct run *r, struct err *e)
 {
 	long epochs = (r->schedule.steps + r->steps_per_epoch - 1) / r->steps_per_epoch;
-	struct most most = { 0 };
+	struct most most = { 1, 1 };	/* a rank may have nothing to do */
 
 	r->order = xcalloc(r->data.packs.n, sizeof *r->order);
-	for (long k = 0; k < epochs; k++) {	/* windows are whole micro-batches but for the epoch's end, so these start at multiples */
-		measure(r, &r->data, run_order(r, k), &most);
-		measure(r, &r->prefer.mismatched, run_order(r, k), &most);
+	for (long k = 0; k < epochs * r->steps_per_epoch; k++) {
+		struct place p = run_place(r, k);
+
+		measure(r, &r->data, run_order(r, p.epoch), p.from, p.to, &most);
+		if (r->prefer.mismatched.packs.n > 0)
+			measure(r, &r->prefer.mismatched, run_order(r, p.epoch), p.from, p.to, &most);
 	}
-	measure(r, &r->eval, NULL, &most);
+	measure(r, &r->eval, NULL, 0, r->eval.packs.n, &most);
 	if (r->set->stage != STAGE_SFT) {	/* the reference goes through them in the data's order */
-		measure(r, &r->data, NULL, &most);
-		measure(r, &r->prefer.mismatched, NULL, &most);
+		measure(r, &r->data, NULL, 0, r->data.packs.n, &most);
+		measure(r, &r->prefer.mismatched, NULL, 0, r->prefer.mismatched.packs.n, &most);
 	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
@@ -232,7 +239,7 @@ make_model(struct run *r, struct err *e)
 	if (freeze_choose(r, e) < 0)
 		return -1;
 	weights_some(&r->grad, &r->c, r->trained);
-	optim_init(&r->optim, &r->c, r->trained);
+	optim_init(&r->optim, r->comm, r->grad.n);
 	r->optim.beta1 = set->beta1;
 	r->optim.beta2 = set->beta2;
 	r->optim.eps = set->eps;
@@ -268,37 +275,96 @@ announce(const struct run *r)
 		     (double)r->data.packs.n / r->sampler.cutoff);
 	if (r->trained)
 		warn("%zu of the parameters are trained, the others stay as they are", r->grad.n);
-	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory", r->model->w.n, r->schedule.steps, r->set->batch,
+	if (r->comm->size > 1)
+		warn("%d ranks, %d of them on this machine; the samples of a step and the moments are divided among them", r->comm->size, r->comm->local);
+	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory%s", r->model->w.n, r->schedule.steps, r->set->batch,
 	     r->set->accum, r->set->pack ? "packs" : r->set->stage == STAGE_DPO ? "pairs" : "samples", r->schedule.warmup,
-	     ((r->model->w.n + 3 * r->grad.n) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1);
+	     ((r->model->w.n + r->grad.n + 2 * r->optim.zero.own) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1, r->comm->size > 1 ? " a rank" : "");
 }
 
-int
-run_setup(struct run *r, const struct settings *set, struct err *e)
+/* All that a rank does for itself: read the data, make the model. */
+static int
+prepare(struct run *r, struct err *e)
 {
-	int rc;
+	const struct settings *set = r->set;
 
-	*r = (struct run){ .set = set, .ordered = -1, .log.fd = -1, .log.events.fd = -1 };
-	r->mach = mach_new((int)set->threads);
+	if (r->comm->size > 1 && set->stage != STAGE_SFT)
+		return err_set(e, "--stage dpo and kto run in one process only");
 	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0 || prefer_data(r, e) < 0)
 		return -1;
 	plan(r);
-	if (make_identity(r, e) < 0 || make_model(r, e) < 0 || allocate(r, e) < 0 || dir_make(set->out, e) < 0)
+	if (make_identity(r, e) < 0 || make_model(r, e) < 0 || allocate(r, e) < 0)
 		return -1;
-	rc = find_start(r, e);
-	if (rc != 0)
-		return rc;
-	announce(r);
-	if (prefer_reference(r, e) < 0 || (r->saved >= 0 && checkpoint_restore(set->out, r->saved, r->model, &r->optim, e) < 0))
-		return -1;
+	return r->comm->rank == 0 ? dir_make(set->out, e) : 0;
+}
+
+/* Ranks with other files would train something that is nobody's. */
+static int
+same_on_all(const struct run *r, struct err *e)
+{
+	json_t *shared = json_copy(r->identity);
+	uint64_t own, first;
+	char *text;
+
+	json_object_del(shared, "threads");	/* machines may differ */
+	text = json_dumps(shared, JSON_SORT_KEYS);
+	if (!text)
+		die(STATUS_IO, "out of memory");
+	own = XXH3_64bits(text, strlen(text));
+	if (r->comm->size > 1)
+		own = XXH3_64bits_withSeed(r->model->w.all, r->model->w.n * sizeof(float), own);
+	first = own;
+	comm_broadcast(r->comm, &first, sizeof first);
+	free(text);
+	json_decref(shared);
+	return comm_agree(r->comm, own == first ? 0 : err_set(e, "its data, settings or model are not those of rank 0"), e);
+}
+
+/* Rank 0 looks where the run begins, for all. */
+static int
+find_start_for_all(struct run *r, struct err *e)
+{
+	int rc = comm_agree(r->comm, r->comm->rank == 0 ? find_start(r, e) : 0, e);
+
+	comm_broadcast(r->comm, &r->saved, sizeof r->saved);
+	comm_broadcast(r->comm, &r->state, sizeof r->state);	/* no pointer in it is set */
+	return rc;
+}
+
+/* What the run writes into. */
+static int
+open_files(struct run *r, struct err *e)
+{
+	const struct settings *set = r->set;
+
 	checkpoint_reopen(set->out);
 	if (r->state.best && checkpoint_best(set->out, r->state.best, e) < 0)	/* killed between the two? */
 		return -1;
-	rc = log_open(&r->log, set->out, r->state.log_bytes, r->schedule.steps, e);
+	if (log_open(&r->log, set->out, r->state.log_bytes, r->schedule.steps, e) < 0)
+		return -1;
 	r->log.peak = set->peak * 1e12;
-	if (rc == 0 && set->tensorboard)
-		rc = events_open(&r->log.events, set->tensorboard, r->optim.step, e);
-	return rc;
+	return set->tensorboard ? events_open(&r->log.events, set->tensorboard, r->optim.step, e) : 0;
+}
+
+int
+run_setup(struct run *r, const struct settings *set, struct comm *comm, struct err *e)
+{
+	int rc;
+
+	*r = (struct run){ .set = set, .comm = comm, .ordered = -1, .log.fd = -1, .log.events.fd = -1 };
+	r->mach = mach_new(set->threads ? (int)set->threads : comm_threads(comm));
+	if (comm_agree(comm, prepare(r, e), e) < 0 || same_on_all(r, e) < 0)
+		return -1;
+	rc = find_start_for_all(r, e);
+	if (rc != 0)
+		return rc;
+	announce(r);
+	rc = prefer_reference(r, e);
+	if (rc == 0 && r->saved >= 0)
+		rc = checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e);
+	if (comm_agree(comm, rc, e) < 0)
+		return -1;
+	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);
 }
 
 void

@@ -1,6 +1,8 @@
 /* statefile.c - writes and reads state.bin */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -14,108 +16,178 @@ struct header {
 
 static const char magic[8] = "SATRAIN1";
 
-/* A file and the checksum of what went through it. */
+/* A file and the checksum of what went through it. Nothing goes on after the first failure. */
 struct through {
 	FILE *f;
 	XXH3_state_t *hash;
+	int failed;	/* why, as errno */
+	const struct comm *comm;
 };
 
 static int
-through_open(struct through *t, const char *path, const char *mode, struct err *e)
+through_open(struct through *t, const struct comm *comm, const char *path, const char *mode, struct err *e)
 {
-	*t = (struct through){ .f = fopen(path, mode) };
-	if (!t->f)
-		return err_set(e, "%s: %s", path, strerror(errno));
+	*t = (struct through){ .comm = comm };
 	t->hash = XXH3_createState();
 	if (!t->hash)
 		die(STATUS_IO, "out of memory");
 	XXH3_64bits_reset(t->hash);
-	return 0;
+	if (comm->rank > 0)
+		return 0;
+	t->f = fopen(path, mode);
+	t->failed = t->f ? 0 : errno;
+	return t->f ? 0 : err_set(e, "%s: %s", path, strerror(errno));
 }
 
 static int
 through_close(struct through *t)
 {
 	XXH3_freeState(t->hash);
-	return fclose(t->f);
+	return t->f ? fclose(t->f) : 0;
 }
 
-static int
-put(struct through *t, void *p, size_t n)
+/* From rank 0; the others do nothing. */
+static void
+put(struct through *t, const void *p, size_t n)
 {
+	if (t->comm->rank > 0 || t->failed)
+		return;
 	XXH3_64bits_update(t->hash, p, n);
-	return fwrite(p, 1, n, t->f) == n ? 0 : -1;
+	errno = EIO;
+	t->failed = fwrite(p, 1, n, t->f) == n ? 0 : errno;
 }
 
-static int
-get(struct through *t, void *p, size_t n)
+/* To rank 0, and from there to all when `shared`. */
+static void
+get(struct through *t, void *p, size_t n, bool shared)
 {
-	if (fread(p, 1, n, t->f) != n)
-		return -1;
-	XXH3_64bits_update(t->hash, p, n);
-	return 0;
+	if (t->comm->rank == 0 && !t->failed) {
+		t->failed = fread(p, 1, n, t->f) == n ? 0 : EIO;
+		if (!t->failed)
+			XXH3_64bits_update(t->hash, p, n);
+	}
+	if (shared)
+		comm_broadcast(t->comm, p, n);
 }
 
-/* The model's tensors that are trained, written or read one after another. */
-static int
-each_trained(struct through *t, const struct model *model, const struct weights *trained, int (*go)(struct through *t, void *p, size_t n))
+static void
+put_weights(struct through *t, const struct model *model, const struct weights *grad)
 {
 	struct tensor_at at;
 
 	for (int i = 0; model_tensor(&model->c, i, &at) == 0; i++)
-		if (weights_tensor(trained, &model->c, i) && go(t, weights_tensor(&model->w, &model->c, i), at.count * sizeof(float)) < 0)
-			return -1;
-	return 0;
+		if (weights_tensor(grad, &model->c, i))
+			put(t, weights_tensor(&model->w, &model->c, i), at.count * sizeof(float));
+}
+
+static void
+get_weights(struct through *t, struct model *model, const struct weights *grad)
+{
+	struct tensor_at at;
+
+	for (int i = 0; model_tensor(&model->c, i, &at) == 0; i++)
+		if (weights_tensor(grad, &model->c, i))
+			get(t, weights_tensor(&model->w, &model->c, i), at.count * sizeof(float), true);
+}
+
+/* `own` is m or v, `room` a bucket with more than one rank. */
+static void
+put_moments(struct through *t, const struct zero *z, const float *own, float *room)
+{
+	size_t at, n;
+
+	for (size_t b = 0; zero_bucket(z, b, &at, &n); b++)
+		put(t, zero_collect(z, own, b, room), n * sizeof *own);
+}
+
+static void
+get_moments(struct through *t, const struct zero *z, float *own, float *room)
+{
+	size_t at, n;
+
+	for (size_t b = 0; zero_bucket(z, b, &at, &n); b++) {
+		struct own part;
+
+		get(t, room ? room : own, n * sizeof *own, true);
+		if (room && zero_own(z, at, at + n, &part))
+			memcpy(own + part.place, room + part.at - at, part.n * sizeof *own);
+	}
+}
+
+/* Where a bucket of all ranks' moments is put together; NULL: one rank has them so already. */
+static float *
+bucket_room(const struct zero *z)
+{
+	return z->comm->size > 1 ? xcalloc(z->bucket, sizeof(float)) : NULL;
 }
 
 int
-statefile_write(const char *path, const struct model *model, const struct weights *m, const struct weights *v, long step, struct err *e)
+statefile_write(const char *path, const struct model *model, const struct weights *grad, const struct optim *o, long step, struct err *e)
 {
-	struct header h = { .step = step, .n = (int64_t)m->n };
-	size_t bytes = m->n * sizeof(float);
+	struct header h = { .step = step, .n = (int64_t)grad->n };
+	float *room = bucket_room(&o->zero);
 	struct through t;
 	uint64_t sum;
-	int rc = -1;
+	int rc;
 
 	memcpy(h.magic, magic, sizeof magic);
-	if (through_open(&t, path, "wb", e) < 0)
-		return -1;
-	if (put(&t, &h, sizeof h) == 0 && each_trained(&t, model, m, put) == 0 && put(&t, m->all, bytes) == 0 && put(&t, v->all, bytes) == 0) {
-		sum = XXH3_64bits_digest(t.hash);
-		if (put(&t, &sum, sizeof sum) == 0 && fflush(t.f) == 0 && fsync(fileno(t.f)) == 0)
-			rc = 0;
-	}
-	if (rc < 0)
-		err_set(e, "%s: %s", path, strerror(errno));
+	rc = through_open(&t, o->zero.comm, path, "wb", e);
+	put(&t, &h, sizeof h);
+	put_weights(&t, model, grad);
+	put_moments(&t, &o->zero, o->m, room);
+	put_moments(&t, &o->zero, o->v, room);
+	sum = XXH3_64bits_digest(t.hash);
+	put(&t, &sum, sizeof sum);
+	if (!t.failed && t.f && (fflush(t.f) != 0 || fsync(fileno(t.f)) != 0))
+		t.failed = errno;
+	if (rc == 0 && t.failed)
+		rc = err_set(e, "%s: %s", path, strerror(t.failed));
 	if (through_close(&t) < 0 && rc == 0)
 		rc = err_set(e, "%s: %s", path, strerror(errno));
+	free(room);
+	return rc;
+}
+
+/* Is it a state of this model and step? The others have rank 0's word for it. */
+static int
+check_header(struct through *t, const char *path, size_t n, long step, struct err *e)
+{
+	struct header h = { 0 };
+	int rc = 0;
+
+	get(t, &h, sizeof h, false);
+	if (t->comm->rank > 0)
+		;
+	else if (t->failed || memcmp(h.magic, magic, sizeof magic) != 0)
+		rc = err_set(e, "%s: not a training state", path);
+	else if (h.n != (int64_t)n || h.step != step)
+		rc = err_set(e, "%s: of step %lld with %lld parameters; step %ld with %zu was expected", path, (long long)h.step, (long long)h.n, step, n);
+	comm_broadcast(t->comm, &rc, sizeof rc);
 	return rc;
 }
 
 int
-statefile_read(const char *path, struct model *model, struct weights *m, struct weights *v, long step, struct err *e)
+statefile_read(const char *path, struct model *model, const struct weights *grad, struct optim *o, long step, struct err *e)
 {
-	size_t bytes = m->n * sizeof(float);
-	struct header h;
+	float *room = bucket_room(&o->zero);
 	struct through t;
 	uint64_t sum, want;
-	int rc = -1;
+	int rc = through_open(&t, o->zero.comm, path, "rb", e), header = check_header(&t, path, grad->n, step, rc == 0 ? e : NULL);
 
-	if (through_open(&t, path, "rb", e) < 0)
-		return -1;
-	if (get(&t, &h, sizeof h) < 0 || memcmp(h.magic, magic, sizeof magic) != 0) {
-		err_set(e, "%s: not a training state", path);
-	} else if (h.n != (int64_t)m->n || h.step != step) {
-		err_set(e, "%s: of step %lld with %lld parameters; step %ld with %zu was expected", path, (long long)h.step, (long long)h.n, step, m->n);
-	} else if (each_trained(&t, model, m, get) < 0 || get(&t, m->all, bytes) < 0 || get(&t, v->all, bytes) < 0) {
-		err_set(e, "%s: cut short", path);
-	} else {
+	if (rc == 0 && header < 0)
+		rc = -1;
+	if (header == 0) {
+		get_weights(&t, model, grad);
+		get_moments(&t, &o->zero, o->m, room);
+		get_moments(&t, &o->zero, o->v, room);
 		want = XXH3_64bits_digest(t.hash);
-		if (get(&t, &sum, sizeof sum) < 0 || sum != want)
-			err_set(e, "%s: damaged (its checksum is wrong)", path);
-		else
-			rc = 0;
+		if (t.failed)
+			rc = err_set(e, "%s: cut short", path);
+		get(&t, &sum, sizeof sum, false);
+		if (rc == 0 && t.comm->rank == 0 && (t.failed || sum != want))
+			rc = err_set(e, "%s: damaged (its checksum is wrong)", path);
 	}
+	free(room);
 	through_close(&t);
 	return rc;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -18,9 +19,11 @@ on_signal(int sig)
 	run_stopped = sig;
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
+	signal(SIGUSR1, SIG_DFL);
 }
 
-/* The first SIGINT or SIGTERM asks for an end, a second one is obeyed at once. A file-size limit is a full disk: write() says so. */
+/* The first SIGINT, SIGTERM or SIGUSR1 asks for an end, a second one is obeyed at once. mpirun passes SIGUSR1 on to its processes, but at a SIGTERM of its own it
+ * kills them. A file-size limit is a full disk: write() says so. */
 static void
 watch_signals(void)
 {
@@ -28,17 +31,12 @@ watch_signals(void)
 
 	sigaction(SIGINT, &a, NULL);
 	sigaction(SIGTERM, &a, NULL);
+	sigaction(SIGUSR1, &a, NULL);
 	signal(SIGXFSZ, SIG_IGN);
 }
 
-/* The place of step k (from 0) in the data. */
-struct place {
-	long epoch;
-	size_t from, to;	/* packs of the epoch's order */
-};
-
-static struct place
-place_of(const struct run *r, long k)
+struct place
+run_place(const struct run *r, long k)
 {
 	struct place p = { .epoch = k / r->steps_per_epoch, .from = (size_t)(k % r->steps_per_epoch) * r->window };
 	size_t n = r->data.packs.n;
@@ -71,9 +69,10 @@ find_highest(const struct run *r, const struct batch *b, const uint32_t *order, 
 	}
 }
 
-/* The gradients of the packs of a step, each scaled, into r->grad. 0; 1 when a signal came; -1. */
+/* The gradients of this rank's packs of a step, each scaled, into r->grad. 0, also when the loss is not finite: *p is then the micro-batch that made it so; 1 when
+ * a signal came. */
 static int
-accumulate(struct run *r, const uint32_t *order, const struct place *p, double scale, struct entry *en, struct highest *h, struct err *e)
+accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, struct entry *en, struct highest *h)
 {
 	size_t to;
 
@@ -86,36 +85,75 @@ accumulate(struct run *r, const uint32_t *order, const struct place *p, double s
 		to = from + r->micro < p->to ? from + r->micro : p->to;
 		b = run_gather(r, &r->data, order, from, to);
 		loss = model_train(r->model, r->acts, &b, &r->grad, (float)scale);
-		if (!isfinite(loss))
-			return run_not_finite(r, "the loss", loss, en->step, &r->data, order, from, to, e);
-		find_highest(r, &b, order, from, h);
 		en->loss += loss * scale;
+		if (!isfinite(loss)) {
+			*p = (struct place){ p->epoch, from, to };
+			return 0;
+		}
+		find_highest(r, &b, order, from, h);
 	}
+	return 0;
+}
+
+/* The highest of all ranks; of equals the first, as one process finds it. */
+static void
+agree_highest(const struct run *r, struct highest *h)
+{
+	struct highest *all;
+
+	if (r->comm->size == 1)
+		return;
+	all = xcalloc((size_t)r->comm->size, sizeof *all);
+	all[r->comm->rank] = *h;
+	comm_gather(r->comm, all, sizeof *all);
+	*h = all[0];
+	for (int i = 1; i < r->comm->size; i++)
+		if (all[i].loss > h->loss)
+			*h = all[i];
+	free(all);
+}
+
+/* The same of all ranks' packs *p, of which this rank's are left. */
+static int
+accumulate_all(struct run *r, const uint32_t *order, struct place *p, double scale, struct entry *en, struct highest *h, struct err *e)
+{
+	double own;
+	int rc;
+
+	run_share(r, &r->data, order, &p->from, &p->to);
+	rc = comm_agree(r->comm, accumulate(r, order, p, scale, en, h), e);
+	if (rc != 0)
+		return rc;
+	own = en->loss;
+	comm_sum(r->comm, &en->loss, 1);
+	if (!isfinite(en->loss))
+		return run_not_finite(r, "the loss", en->loss, en->step, &r->data, order, p->from, isfinite(own) ? p->from : p->to, e);
+	agree_highest(r, h);
 	return 0;
 }
 
 /* Gradients of one step into r->grad; what it was like into *en. 0; 1 when a signal came; -1. */
 static int
-gradients(struct run *r, const struct place *p, struct entry *en, struct highest *h, struct err *e)
+gradients(struct run *r, struct place p, struct entry *en, struct highest *h, struct err *e)
 {
-	const uint32_t *order = run_order(r, p->epoch);
-	struct amount a = run_amount(r, &r->data, order, p->from, p->to);
+	const uint32_t *order = run_order(r, p.epoch);
+	struct amount a = run_amount(r, &r->data, order, p.from, p.to);
 	int rc;
 
-	memset(r->grad.all, 0, r->grad.n * sizeof(float));
-	if (r->set->stage == STAGE_SFT)
-		rc = accumulate(r, order, p, 1 / run_divisor(r, &a), en, h, e);
-	else
-		rc = prefer_accumulate(r, order, p->from, p->to, en, e);
-	if (rc != 0)
-		return rc;
-	en->grad_norm = optim_norm(r->model, &r->grad);
-	if (!isfinite(en->grad_norm))
-		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p->from, p->to, e);
 	en->tokens = (long)a.tokens;
 	en->supervised = (long)a.supervised;
 	en->flops = a.flops;
-	en->epoch = (double)p->epoch + (double)p->to / (double)r->data.packs.n;
+	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.packs.n;
+	memset(r->grad.all, 0, r->grad.n * sizeof(float));
+	if (r->set->stage == STAGE_SFT)
+		rc = accumulate_all(r, order, &p, 1 / run_divisor(r, &a), en, h, e);
+	else
+		rc = prefer_accumulate(r, order, p.from, p.to, en, e);
+	if (rc != 0)
+		return rc;
+	en->grad_norm = optim_reduce(&r->optim, r->model, &r->grad);
+	if (!isfinite(en->grad_norm))
+		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p.from, p.to, e);
 	return 0;
 }
 
@@ -135,11 +173,10 @@ static int
 one_step(struct run *r, struct err *e)
 {
 	long k = r->optim.step;
-	struct place p = place_of(r, k);
 	struct entry en = { .step = k + 1, .lr = schedule_lr(&r->schedule, k) };
 	struct highest h = { .loss = -1 };
 	double start = clock_seconds();
-	int rc = gradients(r, &p, &en, &h, e);
+	int rc = gradients(r, run_place(r, k), &en, &h, e);
 
 	if (rc != 0)
 		return rc;
@@ -147,13 +184,13 @@ one_step(struct run *r, struct err *e)
 	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
-	return log_step(&r->log, &en, e) < 0 ? -STATUS_IO : 0;
+	return comm_agree(r->comm, r->comm->rank == 0 && log_step(&r->log, &en, e) < 0 ? -STATUS_IO : 0, e);
 }
 
 static const struct state *
 state_of(struct run *r)
 {
-	struct place p = place_of(r, r->optim.step);
+	struct place p = run_place(r, r->optim.step);
 
 	r->state.step = r->optim.step;
 	r->state.epoch = p.epoch;
@@ -170,18 +207,44 @@ prune(const struct run *r, long keep)
 }
 
 static int
+save_here(struct run *r, const struct state *s, struct err *e)
+{
+	bool first = r->comm->rank == 0;
+
+	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0 ||
+	    checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
+		return -1;
+	if (!first)
+		return 0;
+	if (s->best == s->step && checkpoint_best(r->set->out, s->best, e) < 0)
+		return -1;
+	prune(r, r->set->keep ? (long)r->set->keep : LONG_MAX);
+	return 0;
+}
+
+/* Rank 0 writes; what became of it is for all. */
+static int
 save(struct run *r, struct err *e)
 {
 	const struct state *s = state_of(r);
 
 	if (s->step == r->saved)
 		return 0;
-	if (log_sync(&r->log, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->optim, s, e) < 0)
+	if (comm_agree(r->comm, save_here(r, s, e), e) < 0)
 		return -STATUS_IO;
 	r->saved = s->step;
-	if (s->best == s->step && checkpoint_best(r->set->out, s->best, e) < 0)
-		return -STATUS_IO;
-	prune(r, r->set->keep ? (long)r->set->keep : LONG_MAX);
+	return 0;
+}
+
+static int
+finish_here(struct run *r, struct err *e)
+{
+	if (r->set->merge)
+		lora_merge(r->model);
+	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
+		return -1;
+	if (!r->set->save_every)
+		prune(r, 0);
 	return 0;
 }
 
@@ -190,13 +253,7 @@ finish(struct run *r, struct err *e)
 {
 	if (r->set->save_every && save(r, e) < 0)
 		return -STATUS_IO;
-	if (r->set->merge)
-		lora_merge(r->model);
-	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
-		return -STATUS_IO;
-	if (!r->set->save_every)
-		prune(r, 0);
-	return 0;
+	return comm_agree(r->comm, r->comm->rank == 0 ? finish_here(r, e) : 0, e) < 0 ? -STATUS_IO : 0;
 }
 
 /* What is due before the next step: an evaluation, a checkpoint. 0; 1 when a signal came; -1; -STATUS_IO. */
@@ -232,31 +289,46 @@ steps(struct run *r, struct err *e)
 	return rc;
 }
 
+static int
+run(struct run *r, const struct settings *set, struct comm *comm, int *sig)
+{
+	struct err e = { "" };
+	int rc = run_setup(r, set, comm, &e);
+
+	if (rc < 0) {
+		warn("%s", e.msg);
+		return STATUS_USAGE;
+	}
+	if (rc > 0) {
+		warn("%s: finished already", set->out);
+		return STATUS_OK;
+	}
+	watch_signals();
+	rc = steps(r, &e);
+	log_close(&r->log);
+	if (rc < 0)
+		warn("%s", e.msg);
+	else if (rc > 0)
+		warn("stopped; %s", r->saved > 0 ? "go on with --resume" : "nothing was done yet");
+	*sig = rc > 0 ? run_stopped : 0;
+	return rc < 0 ? -rc : STATUS_OK;
+}
+
 int
 train(const struct settings *set, int *sig)
 {
+	struct comm comm;
 	struct run r;
 	struct err e;
-	int rc, status = STATUS_OK;
+	int status;
 
 	*sig = 0;
-	rc = run_setup(&r, set, &e);
-	if (rc < 0) {
+	if (comm_start(&comm, &e) < 0) {
 		warn("%s", e.msg);
-		status = STATUS_USAGE;
-	} else if (rc > 0) {
-		warn("%s: finished already", set->out);
-	} else {
-		watch_signals();
-		rc = steps(&r, &e);
-		log_close(&r.log);
-		if (rc < 0)
-			warn("%s", e.msg);
-		else if (rc > 0)
-			warn("stopped; %s", r.saved > 0 ? "go on with --resume" : "nothing was done yet");
-		status = rc < 0 ? -rc : STATUS_OK;
-		*sig = rc > 0 ? run_stopped : 0;
+		return STATUS_USAGE;
 	}
+	status = run(&r, set, &comm, sig);
 	run_free(&r);
+	comm_end(&comm);
 	return status;
 }
