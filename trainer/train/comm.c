@@ -81,8 +81,10 @@ comm_start(struct comm *c, struct err *e)
 		return unreachable(size, e);
 	if (c->way->start(&c->rank, &c->size, &c->local) < 0)
 		return err_set(e, "MPI cannot be started");
-	if (c->size != size)
+	if (c->size != size) {
+		comm_end(c);
 		return err_set(e, "the launcher started %d processes, but MPI knows of %d: use this MPI's own mpirun, or srun --mpi=pmix", size, c->size);
+	}
 	if (c->rank > 0)
 		warn_quiet();
 	return 0;
