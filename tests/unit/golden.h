@@ -151,8 +151,14 @@ golden_loss(const struct golden *g)
 }
 
 /* Direction and length: cosine and ratio of norms, never an absolute bound alone. */
+struct bounds {
+	double loss, cosine, ratio;
+};
+
+static const struct bounds float_bounds = { 1e-4, 0.99999, 1e-4 };
+
 static inline void
-check_gradient(const struct golden *g, const struct weights *grad, const struct tensor_at *at)
+check_gradient(const struct golden *g, const struct weights *grad, const struct tensor_at *at, const struct bounds *within)
 {
 	char name[128];
 	const struct tensor *t;
@@ -172,7 +178,7 @@ check_gradient(const struct golden *g, const struct weights *grad, const struct 
 		a += x * x;
 		b += y * y;
 	}
-	if (!CHECK(dot / sqrt(a * b) >= 0.99999 && fabs(sqrt(a / b) - 1) <= 1e-4))
+	if (!CHECK(dot / sqrt(a * b) >= within->cosine && fabs(sqrt(a / b) - 1) <= within->ratio))
 		printf("#   %s: cosine %.8f, norm ratio %.8f\n", name, dot / sqrt(a * b), sqrt(a / b));
 	free(want);
 }
@@ -211,7 +217,7 @@ golden_parameters(const struct golden *g)
 }
 
 static inline void
-check_gradients(const char *dir, const char *golden, const struct ops *ops)
+check_gradients_within(const char *dir, const char *golden, const struct ops *ops, const struct bounds *within)
 {
 	struct model *m = load(dir, ops);
 	struct tensor_at at;
@@ -226,15 +232,21 @@ check_gradients(const char *dir, const char *golden, const struct ops *ops)
 	weights_like(&grad, &m->c);
 	a = acts_new(m, g.T + 5);
 	loss = model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq, NULL, NULL }, &grad, 1.0f / supervised(&g));
-	CHECK_NUM(loss, golden_loss(&g), 1e-4 * loss);
+	CHECK_NUM(loss, golden_loss(&g), within->loss * loss);
 	for (i = 0; model_tensor(&m->c, i, &at) == 0; i++)
-		check_gradient(&g, &grad, &at);
+		check_gradient(&g, &grad, &at, within);
 	CHECK_INT(i, golden_parameters(&g));
 	CHECK(model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq, NULL, NULL }, NULL, 1) == loss);
 	acts_free(a);
 	weights_free(&grad);
 	golden_close(&g);
 	model_free(m);
+}
+
+static inline void
+check_gradients(const char *dir, const char *golden, const struct ops *ops)
+{
+	check_gradients_within(dir, golden, ops, &float_bounds);
 }
 
 #endif

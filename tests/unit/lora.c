@@ -111,7 +111,7 @@ check_case(size_t k, const struct ops *ops)
 	for (int i = 0; model_tensor(&m->c, i, &t) == 0; i++)
 		if (some[i]) {
 			t.offset = weights_tensor(&grad, &m->c, i) - grad.all;
-			check_gradient(&g, &grad, &t);
+			check_gradient(&g, &grad, &t, &float_bounds);
 			n--;
 		}
 	CHECK_INT(n, 0);

@@ -92,7 +92,7 @@ forward(void *arg, int part, int parts)
 void
 cpu_attend(struct mach *m, float *out, float *lse, const float *q, const float *k, const float *v, const int *cu, int nseq, int H, int G, int D)
 {
-	struct job j = { .out = out, .lse = lse, .q = q, .k = k, .v = v, .H = H, .G = G, .D = D, .m = m, .tile = tile_best() };
+	struct job j = { .out = out, .lse = lse, .q = q, .k = k, .v = v, .H = H, .G = G, .D = D, .m = m, .tile = tile_best(DT_F32) };
 
 	list_units(&j, cu, nseq, SPAN);
 	mach_run_if(m, 2 * amount(&j), forward, &j);
@@ -202,7 +202,7 @@ cpu_attend_back(struct mach *m, float *dq, float *dk, float *dv, const float *do
 		const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D)
 {
 	struct job j = { .dq = dq, .dk = dk, .dv = dv, .dout = dout, .q = q, .k = k, .v = v, .o = out, .kept = lse, .H = H, .G = G, .D = D,
-			 .m = m, .tile = tile_best() };
+			 .m = m, .tile = tile_best(DT_F32) };
 
 	list_units(&j, cu, nseq, cu[nseq] + 1);
 	mach_run_if(m, 5 * amount(&j), back, &j);

@@ -87,7 +87,7 @@ count_rows(const struct kv_span *s, int nspans)
 void
 cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
 {
-	struct put_job j = { s, at, k, v, G, D, count_rows(s, nspans), tile_best()->width };
+	struct put_job j = { s, at, k, v, G, D, count_rows(s, nspans), tile_best(DT_F32)->width };
 
 	mach_run_if(m, (double)j.rows * G * D, put, &j);
 }
@@ -177,7 +177,7 @@ attend(void *arg, int part, int parts)
 void
 cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
 {
-	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(), 0 };
+	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(DT_F32), 0 };
 	double amount = 0;
 	int i;
 

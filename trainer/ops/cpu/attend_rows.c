@@ -27,7 +27,7 @@ pack_keys(const struct tile *t, float *kt, const float *k, size_t stride, size_t
 	size_t w = t->width, j;
 
 	for (j = 0; j < n; j += w, kt += D * w)
-		pack_cols(kt, w, k + j * stride, stride, D, n - j < w ? n - j : w);
+		pack_cols(t, kt, k + j * stride, stride, D, n - j < w ? n - j : w);
 }
 
 void
@@ -36,7 +36,7 @@ pack_values(const struct tile *t, float *v, const float *from, size_t stride, si
 	int w = t->width, d;
 
 	for (d = 0; d < D; d += w, v += n * w)
-		pack_rows(v, w, from + d, stride, n, D - d < w ? D - d : w);
+		pack_rows(t, v, from + d, stride, n, D - d < w ? D - d : w);
 }
 
 size_t

@@ -10,6 +10,8 @@ void cpu_rmsnorm(struct mach *m, float *out, float *rstd, const float *x, const 
 void cpu_rmsnorm_back(struct mach *m, float *dx_acc, float *dw_acc, const float *dout, const float *x, const float *w, const float *rstd, int T, int C);
 void cpu_linear(struct mach *m, float *out, const float *x, const float *w, const float *bias, int T, int K, int N);
 void cpu_linear_back(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
+void cpu_linear_bf16(struct mach *m, float *out, const float *x, const float *w, const float *bias, int T, int K, int N);
+void cpu_linear_back_bf16(struct mach *m, float *dx, int accum_dx, float *dw_acc, float *dbias_acc, const float *dout, const float *x, const float *w, int T, int K, int N);
 void cpu_gather(struct mach *m, float *out, const struct matrix *table, const int *ids, int T);
 void cpu_products(struct mach *m, const struct product *p, int n, const float *x, int T);
 void cpu_rope(struct mach *m, float *x, const int *pos, const float *inv_freq, int sign, int T, int heads, int D);

@@ -1,7 +1,7 @@
 /* tile.h - the register tile, included by tile.c once per instruction set
  *
  * NAME(x), TARGET, V (a vector of floats), WIDE (floats in it), ROWS (most rows of a tile), SPLAT(p) (one float in all lanes),
- * FMA(a, b, c) = a b + c. ROWS x 2 vectors of sums, 2 of the panel and a splat fit into the registers. */
+ * FMA(a, b, c) = a b + c, where a unit may be a pair of bf16 numbers (gemm.h). ROWS x 2 vectors of sums, 2 of the panel and a splat fit into the registers. */
 
 static inline __attribute__((always_inline)) TARGET void
 NAME(tile)(const int rows, float *c, size_t ldc, const float *a, size_t row, size_t col, const float *panel, size_t k, bool accum)
