@@ -2,6 +2,7 @@
 # make check      the tests (SAN=1: under address and undefined-behaviour sanitizers, SAN=thread: under ThreadSanitizer; T=name: only tests whose name holds it)
 # make bench      the speed of the filters beside their peers' (tests/bench/filters.md)
 # make bench-infer the speed of sa-serve beside its peers' (tests/bench/infer.md)
+# make bench-train the speed of sa-train beside torch's (tests/bench/train.md)
 # make demo       the main job on the bundled models (what pipelines/quickstart.sh runs after installing)
 # make soak       200,000 records past a server with every fault, about two minutes
 # make nano       train the two bundled models again from nothing (up to two hours on two cores)
@@ -199,6 +200,8 @@ bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md
 bench-infer: all $B/bench-roof $B/bench-encode
 	python3 tests/bench/infer.py $B tests/bench/infer.md
+bench-train: all $B/bench-roof
+	python3 tests/bench/train.py $B tests/bench/train.md
 soak: all $B/fault
 	sh tests/soak.sh $B
 demo: all
@@ -219,6 +222,6 @@ lint:
 clean:
 	rm -rf build build-san build-tsan build-fuzz
 
-.PHONY: all check check-cuda check-gpu cuda soak bench bench-infer demo nano nano-check fuzz fuzzers torture lint clean
+.PHONY: all check check-cuda check-gpu cuda soak bench bench-infer bench-train demo nano nano-check fuzz fuzzers torture lint clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -7,7 +7,7 @@ setup() {
 	T=$ROOT/tests/goldens/train
 	P=$ROOT/tests/goldens/prefer
 	tiny=(--init "$T/tiny/config.json" --model "$T/tiny")
-	short=(--lr 3e-3 --batch 2 --accum 2 --warmup-ratio 0.1 --seed 7 --threads 1 --pref-beta 0.3)
+	short=(--lr 3e-3 --batch 2 --accum 2 --warmup-ratio 0.1 --seed 7 --threads 1 --pref-beta 0.3 --compute f32)
 	dpo=(--stage dpo --data "$P/pairs.jsonl" --label-smoothing 0.1)
 	kto=(--stage kto --data "$P/pairs.jsonl" --desirable-weight 1.2 --undesirable-weight 0.7)
 }
@@ -43,7 +43,7 @@ same_as() {
 	for stage in dpo kto; do
 		for shape in "4 1" "1 4" "2 2"; do
 			set -- $shape
-			train "${tiny[@]}" --lr 3e-3 --seed 7 --threads 1 --stage $stage --data "$P/pairs.jsonl" --max-steps 6 --batch "$1" --accum "$2" --out "$stage-$1"
+			train "${tiny[@]}" --compute f32 --lr 3e-3 --seed 7 --threads 1 --stage $stage --data "$P/pairs.jsonl" --max-steps 6 --batch "$1" --accum "$2" --out "$stage-$1"
 			expect_status 0
 			jq -c '{step, loss, grad_norm, "rewards/margins": (.["rewards/margins"] // 0), kl: (.kl // 0)}' "$stage-$1/log.jsonl" >"$stage-$1.txt"
 		done

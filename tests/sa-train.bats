@@ -42,7 +42,7 @@ close() {
 }
 
 @test "train: twenty steps are those of torch's AdamW on transformers' model" {
-	train "${tiny[@]}" "${short[@]}" --out out --max-steps 20
+	train "${tiny[@]}" "${short[@]}" --compute f32 --out out --max-steps 20
 	expect_status 0
 	for f in tokens supervised; do
 		assert_equal "$(jq -c ".$f" out/log.jsonl)" "$(jq -c ".$f" "$T/curve.jsonl")"
@@ -55,9 +55,13 @@ close() {
 @test "train: two hundred steps on real text are torch's" {
 	data general
 	jq -c '.[] | select((.instruction + .input + .output) | length <= 300)' "$DATA/alpaca_en_demo.json" "$DATA/alpaca_zh_demo.json" >real.jsonl
-	train --init "$T/real.json" --model "$ROOT/pipelines/nano/student" --data real.jsonl --out out --max-steps 200 --batch 4 --accum 1 --lr 1e-3 \
-		--warmup-ratio 0.05 --seed 7 --cutoff 512
-	expect_status 0
+	for compute in bf16 f32; do
+		train --init "$T/real.json" --model "$ROOT/pipelines/nano/student" --data real.jsonl --out $compute --max-steps 200 --batch 4 --accum 1 --lr 1e-3 \
+			--warmup-ratio 0.05 --seed 7 --cutoff 512 --compute $compute
+		expect_status 0
+	done
+	jq .loss bf16/log.jsonl >got && jq .loss "$T/real.jsonl" >want && close got want 2e-3
+	mv f32 out
 	expect_stderr_has " 0 dropped, 0 cut at 512 tokens"
 	jq .tokens out/log.jsonl >got && jq .tokens "$T/real.jsonl" | cmp - got
 	jq .loss out/log.jsonl >got && jq .loss "$T/real.jsonl" >want && close got want 1e-3
@@ -182,7 +186,7 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	for norm in token sample; do
 		for shape in "4 1" "1 4" "2 2"; do
 			set -- $shape
-			train "${tiny[@]}" --lr 3e-3 --seed 7 --threads 1 --max-steps 6 --loss-norm $norm --batch "$1" --accum "$2" --out "$norm-$1"
+			train "${tiny[@]}" --lr 3e-3 --seed 7 --threads 1 --compute f32 --max-steps 6 --loss-norm $norm --batch "$1" --accum "$2" --out "$norm-$1"
 			expect_status 0
 			jq '.grad_norm,.loss' "$norm-$1/log.jsonl" >"$norm-$1.txt"
 		done

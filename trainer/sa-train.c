@@ -14,7 +14,7 @@
 
 static const struct settings defaults = {
 	.lr = 6e-7, .epochs = 3, .batch = 1, .accum = 50, .warmup_ratio = 0.0005, .cutoff = 2048, .seed = 42,
-	.pref_beta = 0.1, .desirable = 1, .undesirable = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2,
+	.pref_beta = 0.1, .desirable = 1, .undesirable = 1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2, .compute = COMPUTE_AUTO,
 };
 static struct settings set;
 static struct recipe recipe;
@@ -63,6 +63,7 @@ static const struct opt opts[] = {
 	{ "device", 0, OPT_STR, &set.device, "DEVICE", "with --plan: cpu, cuda:24GiB or cuda:CARD (3090, 4090, a100, h100, h200), which needs no GPU", 0, 0 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
+	{ "compute", 0, OPT_ENUM, &set.compute, "f32|bf16|auto", "the numbers that products are of (default auto: bf16 where the processor multiplies them)", 0, 0 },
 	{ "tensorboard", 0, OPT_STR, &set.tensorboard, "DIR", "write an event file for TensorBoard there", 0, 0 },
 	{ "peak", 0, OPT_NUM, &set.peak, "X", "what the machine can do, in TFLOP/s: the progress then shows the part of it that is used (MFU)", 0, 1e9 },
 	{ "threads", 0, OPT_INT, &set.threads, "N", "default: as many as the process may run on", 0, 1024 },

@@ -227,12 +227,22 @@ attach_adapters(struct run *r)
 	r->source.adapter_dtype = set->store == STORE_AUTO ? DT_F32 : r->source.dtype;
 }
 
+static const struct ops *
+choose_ops(const struct run *r)
+{
+	bool bf16 = r->set->compute == COMPUTE_BF16 || (r->set->compute == COMPUTE_AUTO && ops_cpu_has_bf16());
+
+	json_object_set_new(r->identity, "compute", json_string(bf16 ? "bf16" : "f32"));
+	return bf16 ? &ops_cpu_bf16 : &ops_cpu;
+}
+
 static int
 make_model(struct run *r, struct err *e)
 {
 	const struct settings *set = r->set;
+	const struct ops *ops = choose_ops(r);
 
-	r->model = set->init ? model_new(&r->c, (uint64_t)set->seed, &ops_cpu, r->mach) : model_load(set->model, &ops_cpu, r->mach, e);
+	r->model = set->init ? model_new(&r->c, (uint64_t)set->seed, ops, r->mach) : model_load(set->model, ops, r->mach, e);
 	if (!r->model)
 		return -1;
 	attach_adapters(r);

@@ -19,6 +19,9 @@ enum loss_norm { LOSS_TOKEN, LOSS_SAMPLE };
 /* sft: on supervised tokens; dpo, kto: on which responses are better (prefer.h) */
 enum stage { STAGE_SFT, STAGE_DPO, STAGE_KTO };
 
+/* The numbers that matrix products are of; weights, gradients, sums and all else are float. auto: bf16 where the processor has an instruction for them. */
+enum compute { COMPUTE_F32, COMPUTE_BF16, COMPUTE_AUTO };
+
 enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are saved; auto: as config.json says */
 
 /* The command line. */
@@ -28,7 +31,7 @@ struct settings {
 	struct opt_list data, eval_data;
 	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip, eval_ratio, peak;
 	long long batch, accum, cutoff, seed, max_steps, warmup_steps, max_samples, save_every, keep, eval_every, threads;
-	int schedule, loss_norm, store;
+	int schedule, loss_norm, store, compute;
 	bool resume, pack;
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
