@@ -16,6 +16,8 @@ dim3 block_dim, grid_dim;
 
 enum state { READY, AT_BARRIER, AT_WARP, ENDED };
 
+enum { COPIES_MAX = 512 };	/* of one thread under way: an array that grows is moved by memmove(3), which ThreadSanitizer sees */
+
 struct copy {
 	void *to;
 	const void *from;
@@ -342,6 +344,8 @@ async_copy(void *shared, const void *src, int n, void (*land)(void *to, const vo
 		fail("%s: cp.async of %d bytes from %p to %p: both must be multiples of 16", who(me).c_str(), n, src, shared);
 	if (when == EARLY || (when == EITHER && random_bits() & 1))
 		land(shared, src, n);
+	else if (me->copies.size() == COPIES_MAX)
+		fail("%s: more than %d cp.async are under way", who(me).c_str(), COPIES_MAX);
 	else
 		me->copies.push_back(c);
 }
@@ -462,6 +466,7 @@ set_up(const struct grid *g, int set)
 		t->state = READY;
 		t->predicate = t->group = 0;
 		t->copies.clear();
+		t->copies.reserve(COPIES_MAX);
 	}
 	for (struct warp &w : b.warps) {
 		int lanes = std::min(n, 32);

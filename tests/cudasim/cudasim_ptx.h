@@ -133,6 +133,7 @@ mma_m16n8k16(float d[4], const uint32_t a[4], const uint32_t b[2], const float c
 	memcpy(d, out, sizeof out);
 }
 
+inline float exp2_approx(float x) { return x < -126 ? 0 : exp2f(x); }
 inline void ldmatrix_x4(uint32_t d[4], const void *row, CUDASIM_HERE) { cudasim::ldmatrix(d, row, 4, false, at); }
 inline void ldmatrix_x4_trans(uint32_t d[4], const void *row, CUDASIM_HERE) { cudasim::ldmatrix(d, row, 4, true, at); }
 inline void ldmatrix_x2(uint32_t d[2], const void *row, CUDASIM_HERE) { cudasim::ldmatrix(d, row, 2, false, at); }

@@ -1,183 +1,205 @@
-/* attend.cu - causal attention over packed sequences, forward and backward: a warp a row, to be right; not yet fast
+/* attend.cu - causal attention over packed sequences: FlashAttention-2 (Dao 2023) by mma.sync
  *
- * It has run under tests/cudasim only, not on a GPU. Backward, as in plain/attend.c: with p = exp(s - lse), delta = dout . out and
- * ds = scale p (dout . v - delta): dq = sum ds k, dk = sum ds q, dv = sum p dout. */
-#include "gpu.h"
-#include "kernels.h"
+ * A block takes 128 queries of one head, each warp 32 of them, and looks at the keys up to theirs, 64 at a time (32 where heads are 128 wide, or the
+ * registers would not do), with an online softmax. The values are fetched while scores are computed, the next keys while the weights are
+ * multiplied with the values. Warps take 32 rows because a fragment of keys, once read from shared memory, then serves two products: with 16,
+ * reading would take as long as multiplying (256 bytes for a product of 16 x 8 x 16, at 128 a clock, and 2 clocks a product on an A100).
+ *
+ * Keys go upwards, so that the first tile has a key for every row and the maximum is finite from then on; only tiles on the diagonal are masked. Keys
+ * past the end of a sequence lie above the diagonal of all its rows. It has run under tests/cudasim only, not on a GPU. */
+#include "attend.h"
 
-enum { THREADS = 256, WARPS = THREADS / WARP, LANE_MOST = 128 / WARP };
-
-struct shape {
-	const uint16_t *q, *k, *v;
-	const int *cu;
-	int nseq, stride, T, H, G, D;
-	float scale;
+enum {
+	M = 2, ROWS = ATTEND_WARPS * M * 16,
+	SLACK = 8,	/* log2 of how far a weight may pass 1 before a row's sums are brought to a new maximum (as FlashAttention-4 does) */
 };
 
-/* The sequence of row t. */
-static __device__ int
-sequence_of(const int *cu, int nseq, int t)
+template <int D> static constexpr int keys_of = D > 64 ? 32 : 64;
+
+/* s[M x 16, KEYS] = queries times keys^T */
+template <int D, int KEYS> static __device__ __forceinline__ void
+scores(float s[M][KEYS / 8][4], const uint16_t *q, int own, const uint16_t *k)
 {
-	int low = 0, high = nseq;
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				s[m][n][i] = 0;
+#pragma unroll
+	for (int step = 0; step < D / 16; step++) {
+		uint32_t a[M][4], b[4];
 
-	while (high - low > 1) {
-		int mid = (low + high) / 2;
-
-		if (cu[mid] <= t)
-			low = mid;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-static __device__ float
-dot(const uint16_t *a, const uint16_t *b, int D)
-{
-	float sum = 0;
-
-	for (int i = threadIdx.x % WARP; i < D; i += WARP)
-		sum += bf16_up(a[i]) * bf16_up(b[i]);
-	return warp_sum(sum);
-}
-
-static __device__ void
-add_row(float acc[LANE_MOST], float by, const uint16_t *x, int D)
-{
-	for (int j = 0, i = threadIdx.x % WARP; i < D; j++, i += WARP)
-		acc[j] += by * bf16_up(x[i]);
-}
-
-static __device__ void
-store_row(uint16_t *out, const float acc[LANE_MOST], float by, int D)
-{
-	for (int j = 0, i = threadIdx.x % WARP; i < D; j++, i += WARP)
-		out[i] = bf16_down(by * acc[j]);
-}
-
-static __global__ void __launch_bounds__(THREADS)
-forward_kernel(uint16_t *out, float *lse, struct shape s)
-{
-	size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-	int t = (int)(row / s.H), h = (int)(row % s.H), D = s.D;
-	float acc[LANE_MOST] = {}, most = -INFINITY, sum = 0;
-
-	if (t >= s.T)
-		return;
-	for (int j = s.cu[sequence_of(s.cu, s.nseq, t)]; j <= t; j++) {
-		size_t at = (size_t)j * s.stride + h / (s.H / s.G) * D;
-		float x = s.scale * dot(s.q + (size_t)t * s.stride + h * D, s.k + at, D), top = fmaxf(most, x), shrink = expf(most - top), p = expf(x - top);
-
-		for (int i = 0; i < LANE_MOST; i++)
-			acc[i] *= shrink;
-		add_row(acc, p, s.v + at, D);
-		sum = sum * shrink + p;
-		most = top;
-	}
-	store_row(out + row * D, acc, 1 / sum, D);
-	if (lse && threadIdx.x % WARP == 0)
-		lse[row] = most + logf(sum);
-}
-
-/* p and ds of one query and key. */
-static __device__ float
-pair_of(float *ds, struct shape s, const uint16_t *q, const uint16_t *k, const uint16_t *v, const uint16_t *dout, const uint16_t *out, float lse)
-{
-	float p = expf(s.scale * dot(q, k, s.D) - lse);
-
-	*ds = s.scale * p * (dot(dout, v, s.D) - dot(dout, out, s.D));
-	return p;
-}
-
-static __global__ void __launch_bounds__(THREADS)
-query_kernel(uint16_t *dq, int dstride, const uint16_t *dout, const uint16_t *out, const float *lse, struct shape s)
-{
-	size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-	int t = (int)(row / s.H), h = (int)(row % s.H), D = s.D;
-	float acc[LANE_MOST] = {}, ds;
-
-	if (t >= s.T)
-		return;
-	for (int j = s.cu[sequence_of(s.cu, s.nseq, t)]; j <= t; j++) {
-		size_t at = (size_t)j * s.stride + h / (s.H / s.G) * D;
-
-		pair_of(&ds, s, s.q + (size_t)t * s.stride + h * D, s.k + at, s.v + at, dout + row * D, out + row * D, lse[row]);
-		add_row(acc, ds, s.k + at, D);
-	}
-	store_row(dq + (size_t)t * dstride + h * D, acc, 1, D);
-}
-
-static __global__ void __launch_bounds__(THREADS)
-key_kernel(uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *out, const float *lse, struct shape s)
-{
-	size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-	int j = (int)(row / s.G), g = (int)(row % s.G), D = s.D, group = s.H / s.G;
-	float acc_k[LANE_MOST] = {}, acc_v[LANE_MOST] = {}, ds;
-	size_t at = (size_t)j * s.stride + g * D;
-
-	if (j >= s.T)
-		return;
-	for (int h = g * group; h < (g + 1) * group; h++)
-		for (int t = j; t < s.cu[sequence_of(s.cu, s.nseq, j) + 1]; t++) {
-			size_t r = (size_t)t * s.H + h;
-			const uint16_t *q = s.q + (size_t)t * s.stride + h * D;
-			float p = pair_of(&ds, s, q, s.k + at, s.v + at, dout + r * D, out + r * D, lse[r]);
-
-			add_row(acc_k, ds, q, D);
-			add_row(acc_v, p, dout + r * D, D);
+#pragma unroll
+		for (int m = 0; m < M; m++)
+			rows_a<D>(a[m], q, own + m * 16, step);
+#pragma unroll
+		for (int n = 0; n < KEYS / 16; n++) {
+			rows_b<D>(b, k, n * 16, step);
+#pragma unroll
+			for (int m = 0; m < M; m++) {
+				mma_m16n8k16(s[m][2 * n], a[m], b, s[m][2 * n]);
+				mma_m16n8k16(s[m][2 * n + 1], a[m], b + 2, s[m][2 * n + 1]);
+			}
 		}
-	store_row(dk + (size_t)j * dstride + g * D, acc_k, 1, D);
-	store_row(dv + (size_t)j * dstride + g * D, acc_v, 1, D);
+	}
 }
 
-static int
-check(struct gpu *g, int stride, int nseq, int longest, int T, int H, int G, int D)
+/* Leave what a query may see: row, key: of s[0][0][0] in lane 0. */
+template <int KEYS> static __device__ __forceinline__ void
+mask(float s[M][KEYS / 8][4], int row, int key)
 {
-	if (D != 16 && D != 32 && D != 64 && D != 128)
-		return gpu_refuse(g, "attention: heads of %d: only 16, 32, 64 and 128 are done on a GPU", D);
-	if (H < 1 || G < 1 || H % G || stride % 8 || stride < G * D || T < 0 || nseq < 0 || longest < 0 || longest > T)
-		return gpu_refuse(g, "attention: %d tokens of %d and %d heads, %d apart; the longest of %d sequences is %d", T, H, G, stride, nseq, longest);
-	return 0;
+	row += threadIdx.x % WARP / 4;
+	key += threadIdx.x % 4 * 2;
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				if (key + n * 8 + i % 2 > row + m * 16 + i / 2 * 8)
+					s[m][n][i] = -INFINITY;
 }
 
-static int
-row_blocks(int T, int heads)
+/* Bring the sums of a row to a new maximum: half a row of acc[m]. */
+template <int D> static __device__ __forceinline__ void
+shrink(float acc[D / 8][4], float *sum, int half, float by)
 {
-	return (int)(((size_t)T * heads + WARPS - 1) / WARPS);
+	*sum *= by;
+#pragma unroll
+	for (int n = 0; n < D / 8; n++) {
+		acc[n][2 * half] *= by;
+		acc[n][2 * half + 1] *= by;
+	}
+}
+
+/* Scores of rows become weights exp2(by s - most); most follows the maximum of by s; sum is this lane's part of the row's. */
+template <int D, int KEYS> static __device__ __forceinline__ void
+soften(float s[M][KEYS / 8][4], float acc[M][D / 8][4], float most[M][2], float sum[M][2], float by)
+{
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int half = 0; half < 2; half++) {
+			float was = most[m][half], top = s[m][0][2 * half];
+
+#pragma unroll
+			for (int n = 0; n < KEYS / 8; n++)
+				top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+			top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
+			top = by * fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
+			if (__any_sync(ALL_LANES, top > was + SLACK)) {
+				most[m][half] = top > was + SLACK ? top : was;
+				shrink<D>(acc[m], &sum[m][half], half, exp2_approx(was - most[m][half]));
+			}
+#pragma unroll
+			for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+				for (int i = 2 * half; i < 2 * half + 2; i++) {
+					s[m][n][i] = exp2_approx(fmaf(s[m][n][i], by, -most[m][half]));
+					sum[m][half] += s[m][n][i];
+				}
+		}
+}
+
+template <int D, int KEYS> static __device__ __forceinline__ void
+add_values(float acc[M][D / 8][4], float s[M][KEYS / 8][4], const uint16_t *v)
+{
+#pragma unroll
+	for (int n = 0; n < KEYS / 16; n++) {
+		uint32_t a[M][4];
+
+#pragma unroll
+		for (int m = 0; m < M; m++)
+			results_a(a[m], s[m][2 * n], s[m][2 * n + 1]);
+		add_rows<D, M>(acc, a, v, n * 16);
+	}
+}
+
+/* grid: head, part from the last; the longest rows come first. */
+template <int D> static __global__ void __launch_bounds__(ATTEND_THREADS, 2)
+forward_kernel(uint16_t *out, float *lse, struct attention at, float scale)
+{
+	const int KEYS = keys_of<D>;
+	DYN_SHARED(uint16_t, q);
+	uint16_t *k = q + ROWS * D, *v = k + KEYS * D;
+	struct part p = part_of<ROWS>(at.cu, at.nseq, gridDim.y - 1 - blockIdx.y);
+	int h = blockIdx.x, own = threadIdx.x / WARP * M * 16, lane = threadIdx.x % WARP, end = min(p.row + ROWS, p.len);
+	size_t from = (size_t)p.first * at.stride + h / (at.H / at.G) * D;
+	float acc[M][D / 8][4] = {}, s[M][KEYS / 8][4], most[M][2], sum[M][2] = {};
+
+	if (p.len == 0)
+		return;
+	for (int m = 0; m < M; m++)
+		most[m][0] = most[m][1] = -INFINITY;
+	tile_load<D, ROWS>(q, at.q + (size_t)p.first * at.stride + h * D, at.stride, p.row, p.len);
+	tile_load<D, KEYS>(k, at.k + from, at.stride, 0, p.len);
+	cp_async_commit();
+	for (int key = 0; key < end; key += KEYS) {
+		bool seen = key < p.row + own + M * 16;	/* by some row of this warp */
+
+		cp_async_wait<0>();
+		__syncthreads();	/* the keys are there, the values before them no longer used */
+		tile_load<D, KEYS>(v, at.v + from, at.stride, key, p.len);
+		cp_async_commit();
+		if (seen)
+			scores<D, KEYS>(s, q, own, k);
+		cp_async_wait<0>();
+		__syncthreads();	/* the values are there, the keys no longer used */
+		if (key + KEYS < end)
+			tile_load<D, KEYS>(k, at.k + from, at.stride, key + KEYS, p.len);
+		cp_async_commit();
+		if (!seen)
+			continue;
+		if (key + KEYS > p.row + own)
+			mask<KEYS>(s, p.row + own, key);
+		soften<D, KEYS>(s, acc, most, sum, scale * LOG2_E);
+		add_values<D, KEYS>(acc, s, v);
+	}
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int half = 0; half < 2; half++) {
+			int row = p.row + own + m * 16 + half * 8 + lane / 4;
+			float total = sum[m][half] + __shfl_xor_sync(ALL_LANES, sum[m][half], 1);
+
+			total += __shfl_xor_sync(ALL_LANES, total, 2);
+			sum[m][half] = 1 / total;
+			if (lse && lane % 4 == 0 && row < p.len)
+				lse[(size_t)(p.first + row) * at.H + h] = most[m][half] * LN_2 + logf(total);
+		}
+	store_rows<D, M>(out + ((size_t)p.first * at.H + h) * D, at.H * D, p.row + own, p.len, acc, sum, q, own);
+}
+
+template <int D> static int
+forward(struct gpu *g, uint16_t *out, float *lse, struct attention at)
+{
+	size_t bytes = (size_t)(ROWS + 2 * keys_of<D>) * D * sizeof *out;
+
+	if (attend_shared(g, (const void *)forward_kernel<D>, bytes))
+		return -1;
+	LAUNCH(forward_kernel<D>, dim3(at.H, parts_most<ROWS>(at.T, at.nseq)), ATTEND_THREADS, bytes, g->stream, out, lse, at, 1 / sqrtf((float)D));
+	return gpu_launched(g, "attention");
 }
 
 extern "C" int
 gpu_attend(struct gpu *g, uint16_t *out, float *lse, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const int *cu, int nseq, int longest, int T, int H, int G, int D)
 {
-	struct shape s = { q, k, v, cu, nseq, stride, T, H, G, D, 1 / sqrtf((float)D) };
+	struct attention at = { q, k, v, cu, nseq, stride, T, H, G };
 
-	if (check(g, stride, nseq, longest, T, H, G, D))
+	if (attend_check(g, stride, nseq, longest, T, H, G, D))
 		return -1;
 	if (T == 0)
 		return 0;
-	LAUNCH(forward_kernel, row_blocks(T, H), THREADS, 0, g->stream, out, lse, s);
-	return gpu_launched(g, "attention");
-}
-
-extern "C" size_t
-gpu_attend_back_scratch(int T, int H, int G, int D)
-{
-	(void)G;
-	(void)D;
-	return (size_t)T * H * sizeof(float);
-}
-
-extern "C" int
-gpu_attend_back(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const uint16_t *out, const float *lse, const int *cu, int nseq, int longest, void *scratch, int T, int H, int G, int D)
-{
-	struct shape s = { q, k, v, cu, nseq, stride, T, H, G, D, 1 / sqrtf((float)D) };
-
-	(void)scratch;
-	if (check(g, stride, nseq, longest, T, H, G, D) || check(g, dstride, nseq, longest, T, H, G, D))
-		return -1;
-	if (T == 0)
-		return 0;
-	LAUNCH(query_kernel, row_blocks(T, H), THREADS, 0, g->stream, dq, dstride, dout, out, lse, s);
-	LAUNCH(key_kernel, row_blocks(T, G), THREADS, 0, g->stream, dk, dv, dstride, dout, out, lse, s);
-	return gpu_launched(g, "attention backward");
+	switch (D) {
+	case 16:
+		return forward<16>(g, out, lse, at);
+	case 32:
+		return forward<32>(g, out, lse, at);
+	case 64:
+		return forward<64>(g, out, lse, at);
+	default:
+		return forward<128>(g, out, lse, at);
+	}
 }

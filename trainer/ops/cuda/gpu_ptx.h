@@ -17,6 +17,16 @@
 #include <cudasim_ptx.h>
 #else
 
+/* 2 to the x, within 2^-22 of itself: exp2f without its care for results below 2^-126, which are 0 here. */
+static __device__ __forceinline__ float
+exp2_approx(float x)
+{
+	float y;
+
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
+
 /* d = a b + c, bf16 in, float out; d may be c. */
 static __device__ __forceinline__ void
 mma_m16n8k16(float d[4], const uint32_t a[4], const uint32_t b[2], const float c[4])

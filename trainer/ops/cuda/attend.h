@@ -1,0 +1,197 @@
+/* attend.h - what the attention kernels share: tiles of rows in shared memory, their fragments, and which rows a block takes
+ *
+ * A block has four warps; each takes M x 16 rows of a tile and all of its columns, so that rows never meet. Kernels have run under tests/cudasim
+ * only: what they do on a GPU is computed (registers and shared memory by ptxas), not measured. */
+#ifndef SA_ATTEND_H
+#define SA_ATTEND_H
+
+#include "gpu.h"
+#include "gpu_ptx.h"
+#include "kernels.h"
+
+enum { ATTEND_WARPS = 4, ATTEND_THREADS = ATTEND_WARPS * WARP };
+
+#define LOG2_E 1.4426950408889634f
+#define LN_2 0.6931471805599453f
+
+struct attention {
+	const uint16_t *q, *k, *v;	/* tokens stride apart */
+	const int *cu;
+	int nseq, stride, T, H, G;
+};
+
+/* ---- which rows ---- */
+
+/* Rows `row`.. of a sequence of `len` tokens that begins at token `first`; len = 0: there is nothing to do. */
+struct part {
+	int first, len, row;
+};
+
+/* How many blocks of ROWS rows are enough for any nseq sequences of T tokens together. */
+template <int ROWS> static inline int
+parts_most(int T, int nseq)
+{
+	return T / ROWS + nseq;
+}
+
+/* The index'th part. Sequence s has the indices from cu[s] / ROWS + s on: at least as many as it has parts, for
+ * floor(b / n) - floor(a / n) + 1 >= ceil((b - a) / n). So no list need be made, and the host need not know the lengths. */
+template <int ROWS> static __device__ __forceinline__ struct part
+part_of(const int *cu, int nseq, int index)
+{
+	int low = 0, high = nseq, first, len, row;
+
+	while (high - low > 1) {
+		int mid = (low + high) / 2;
+
+		if (cu[mid] / ROWS + mid <= index)
+			low = mid;
+		else
+			high = mid;
+	}
+	first = cu[low];
+	len = cu[low + 1] - first;
+	row = (index - first / ROWS - low) * ROWS;
+	return { first, row < len ? len : 0, row };
+}
+
+/* ---- tiles: rows of D bf16 in shared memory ---- */
+
+/* Where the 16 bytes `piece` of a row lie. Eight rows one after the other, read at the same piece by ldmatrix, fall into all 32 banks. */
+template <int D> static __device__ __forceinline__ int
+tile_at(int row, int piece)
+{
+	const int pieces = D / 8, rows_a_line = pieces < 8 ? 8 / pieces : 1, mask = (pieces < 8 ? pieces : 8) - 1;
+
+	return row * D + (piece ^ (row / rows_a_line & mask)) * 8;
+}
+
+/* Begin to copy rows row..row+ROWS-1 of x, `stride` apart, whose number is len: those from len on are zero. A thread keeps its piece, and goes a multiple of
+ * eight rows down at a time, so that it keeps its place in the swizzle. */
+template <int D, int ROWS> static __device__ __forceinline__ void
+tile_load(uint16_t *tile, const uint16_t *x, int stride, int row, int len)
+{
+	const int step = ATTEND_THREADS / (D / 8);
+	int piece = threadIdx.x % (D / 8), first = threadIdx.x / (D / 8);
+	const uint16_t *from = x + (size_t)(row + first) * stride + piece * 8;
+	uint16_t *to = tile + tile_at<D>(first, piece);
+
+	static_assert(step % 8 == 0 && ROWS % step == 0, "");
+#pragma unroll
+	for (int r = 0; r < ROWS; r += step, from += (size_t)step * stride) {
+		bool there = row + first + r < len;
+
+		cp_async16_or_zero(to + r * D, there ? from : x, there);
+	}
+}
+
+/* Operand A: 16 rows from `row` on, columns 16 step... (In what order lanes point to the four matrices is chosen so that each operand comes in
+ * registers that lie together: mma asks for that.) */
+template <int D> static __device__ __forceinline__ void
+rows_a(uint32_t a[4], const uint16_t *tile, int row, int step)
+{
+	int lane = threadIdx.x % WARP;
+
+	ldmatrix_x4(a, tile + tile_at<D>(row + lane % 16, step * 2 + lane / 16));
+}
+
+/* Operand B of a product with the transposed tile, twice: its columns are rows row..row+7, and in b[2], b[3] the eight after; summed over columns
+ * 16 step... */
+template <int D> static __device__ __forceinline__ void
+rows_b(uint32_t b[4], const uint16_t *tile, int row, int step)
+{
+	int lane = threadIdx.x % WARP;
+
+	ldmatrix_x4(b, tile + tile_at<D>(row + lane % 8 + lane / 16 * 8, step * 2 + lane / 8 % 2));
+}
+
+/* Operand B of a product with the tile, twice: summed over 16 rows from `row` on; columns 16 step.., and in b[2], b[3] the eight after. */
+template <int D> static __device__ __forceinline__ void
+columns_b(uint32_t b[4], const uint16_t *tile, int row, int step)
+{
+	int lane = threadIdx.x % WARP;
+
+	ldmatrix_x4_trans(b, tile + tile_at<D>(row + lane % 16, step * 2 + lane / 16));
+}
+
+/* Operand A from the results of two products side by side, [16,8] each. */
+static __device__ __forceinline__ void
+results_a(uint32_t a[4], const float left[4], const float right[4])
+{
+	a[0] = bf16_pair(left[0], left[1]);
+	a[1] = bf16_pair(left[2], left[3]);
+	a[2] = bf16_pair(right[0], right[1]);
+	a[3] = bf16_pair(right[2], right[3]);
+}
+
+/* acc[M x 16, D] += a[M x 16, 16] times 16 rows of the tile. */
+template <int D, int M> static __device__ __forceinline__ void
+add_rows(float acc[M][D / 8][4], const uint32_t a[M][4], const uint16_t *tile, int row)
+{
+#pragma unroll
+	for (int n = 0; n < D / 16; n++) {
+		uint32_t b[4];
+
+		columns_b<D>(b, tile, row, n);
+#pragma unroll
+		for (int m = 0; m < M; m++) {
+			mma_m16n8k16(acc[m][2 * n], a[m], b, acc[m][2 * n]);
+			mma_m16n8k16(acc[m][2 * n + 1], a[m], b + 2, acc[m][2 * n + 1]);
+		}
+	}
+}
+
+/* This warp's M x 16 rows of acc, rounded, into rows `row`.. of x, as far as they are below len; half a row of acc is times[m][0] or [1] (rows 8 and
+ * on). By way of the tile's rows from `own` on, which nobody else uses, so that rows are written 16 bytes at a time. */
+template <int D, int M> static __device__ __forceinline__ void
+store_rows(uint16_t *x, int stride, int row, int len, float acc[M][D / 8][4], const float times[M][2], uint16_t *tile, int own)
+{
+	int lane = threadIdx.x % WARP;
+
+	__syncwarp();
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int n = 0; n < D / 8; n++)
+#pragma unroll
+			for (int half = 0; half < 2; half++) {
+				uint16_t *to = tile + tile_at<D>(own + m * 16 + half * 8 + lane / 4, n) + lane % 4 * 2;
+
+				*(uint32_t *)to = bf16_pair(acc[m][n][2 * half] * times[m][half], acc[m][n][2 * half + 1] * times[m][half]);
+			}
+	__syncwarp();
+#pragma unroll
+	for (int i = lane; i < M * 16 * D / 8; i += WARP) {
+		int r = i / (D / 8), piece = i % (D / 8);
+
+		if (row + r < len)
+			*(uint4 *)(x + (size_t)(row + r) * stride + piece * 8) = *(const uint4 *)(tile + tile_at<D>(own + r, piece));
+	}
+}
+
+/* ---- launching ---- */
+
+/* Let a kernel have `bytes` of dynamic shared memory. */
+static inline int
+attend_shared(struct gpu *g, const void *kernel, size_t bytes)
+{
+	if (bytes > g->shared)
+		return gpu_refuse(g, "attention: a block needs %zu bytes of shared memory, this device gives %zu", bytes, g->shared);
+	if (bytes > 48 << 10 && cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes) != cudaSuccess)
+		return gpu_launched(g, "attention");
+	return 0;
+}
+
+static inline int
+attend_check(struct gpu *g, int stride, int nseq, int longest, int T, int H, int G, int D)
+{
+	if (D != 16 && D != 32 && D != 64 && D != 128)
+		return gpu_refuse(g, "attention: heads of %d: only 16, 32, 64 and 128 are done on a GPU", D);
+	if (H < 1 || G < 1 || H % G || H > 65535 || stride % 8 || stride < G * D)
+		return gpu_refuse(g, "attention: %d and %d heads of %d, tokens %d apart", H, G, D, stride);
+	if (T < 0 || nseq < 0 || longest > T || (int64_t)longest * nseq < T)
+		return gpu_refuse(g, "attention: %d tokens in %d sequences of at most %d", T, nseq, longest);
+	return 0;
+}
+
+#endif
