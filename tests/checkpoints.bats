@@ -1,5 +1,6 @@
 # checkpoints.bats - trouble with checkpoints, as who starts a server meets it: cut, mixed up, too large for the machine
 load lib
+load serve
 
 TEACHER=$ROOT/pipelines/nano/teacher
 GOLDENS=$ROOT/tests/goldens
@@ -104,7 +105,7 @@ resident() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"; }
 @test "checkpoint: one of 7 billion parameters is opened where it lies, without a copy" {
 	seven_billion large
 	[ "$(stat -c %s large/model.safetensors)" -gt 15000000000 ]
-	sa-serve large --port 0 --template qwen2.5 2>log 3>&- &
+	sa-serve large --port 0 --template qwen2.5 --huge-pages off 2>log 3>&- &
 	pid=$!
 	wait_until 60 grep -q ready log
 	[ "$(resident $pid)" -lt 500000 ] || { resident $pid | fail; }
@@ -122,4 +123,45 @@ resident() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"; }
 	run sh -c 'ulimit -v 16500000; exec timeout 60 sa-train --model large --template qwen2.5 --data data --out trained'
 	assert_failure 4
 	assert_output --partial "out of memory"
+}
+
+@test "checkpoint: a file that is cut off while it is served is named, and the server gone" {
+	cp -r "$TEACHER" cut
+	CK=cut name=cut
+	start --huge-pages off
+	complete '{prompt: "a", max_tokens: 2}'
+	: >cut/model.safetensors
+	http POST /v1/completions "$(request '{prompt: "a", max_tokens: 2}')" || true
+	status=0
+	wait "$pid" || status=$?
+	pid=
+	assert_equal "$status" 4
+	assert_equal "$(tail -n 1 log)" "sa-serve: cut/model.safetensors: cut off while it was in use, or it cannot be read"
+}
+
+# KiB of the checkpoint's mapped file that are not in huge pages
+mapped() {
+	awk '/^[0-9a-f]+-/ { ours = /model\.safetensors/ } ours && /^Size:/ { sum += $2 } ours && /^FilePmdMapped:/ { sum -= $2 } END { print sum + 0 }' "/proc/$pid/smaps"
+}
+
+moved() { [ "$(mapped)" -lt 4300 ]; }	# but for what lies before the first and behind the last 2 MiB
+
+@test "checkpoint: weights move to huge pages while they are served, and replies stay the same" {
+	ask='{prompt: "The river", max_tokens: 40, logprobs: 3, temperature: 1, seed: 3}'
+	start --huge-pages off
+	complete "$ask"
+	want=$(jq -c .choices <<<"$body")
+	[ "$(mapped)" -gt 0 ]
+	kill "$pid" && wait "$pid"
+	rm log
+	start --huge-pages on
+	complete "$ask"
+	assert_equal "$(jq -c .choices <<<"$body")" "$want"
+	if grep -qF '[never]' /sys/kernel/mm/transparent_hugepage/enabled; then
+		[ "$(mapped)" -gt 4300 ]
+	else
+		wait_until 20 moved
+	fi
+	complete "$ask"
+	assert_equal "$(jq -c .choices <<<"$body")" "$want"
 }

@@ -21,6 +21,7 @@
 #include "key.h"
 #include "lease.h"
 #include "listen.h"
+#include "mapping.h"
 #include "opt.h"
 #include "server.h"
 
@@ -43,6 +44,7 @@ static const struct opt opts[] = {
 	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2, llamafactory, chatml, qwen2.5 or qwen3 (by recognition)" },
 	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
 	{ .name = "weights", .kind = OPT_ENUM, .to = &engine_opts.weights, .arg = "auto|bf16|f32|int8", .help = "how weights are kept and multiplied (auto: as the checkpoint has them)" },
+	{ .name = "huge-pages", .kind = OPT_ENUM, .to = &engine_opts.huge_pages, .arg = "auto|on|off", .help = "move weights to huge pages, which are read faster (auto: where memory allows)" },
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
 	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },
@@ -281,6 +283,7 @@ main(int argc, char **argv)
 	engine_opts.queue = queue_limit;
 	raise_limit();
 	signals();
+	mapping_guard();
 	load_key();
 	place_open(&place);
 	engine = engine_start(&engine_opts, on_loaded, &loading);

@@ -3,7 +3,8 @@
  *     bench-model DIR [auto|bf16|f32|int8] [THREADS]
  *
  * The tokens are Python's random.Random(0).randrange(300, V - 300), as in infer.py. Prints the mean negative log-likelihood of 512 of them, tokens a
- * second of those (all logits), of decoding with 1 and 8 sequences in flight, and the bytes of weights that decoding reads a second; best of some. */
+ * second of those (all logits), of decoding with 1 and 8 sequences in flight, and the bytes of weights that decoding reads a second; best of some. The last
+ * out of the mapped files, and then out of huge pages (huge.h). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "clock.h"
 #include "err.h"
+#include "huge.h"
 #include "kv.h"
 #include "model.h"
 #include "mt19937.h"
@@ -92,9 +94,32 @@ weight_bytes(void)
 }
 
 static void
+report_decoding(const char *from)
+{
+	double one = decoding(1), eight = decoding(8);
+
+	printf("decoding%s: %.2f tok/s, %.1f GB/s; 8 at once: %.2f tok/s\n", from, 1 / one, weight_bytes() / one / 1e9, 8 / eight);
+}
+
+static void
+move(void)
+{
+	struct huge h = { .file = model->file, .mach = model->mach };
+	double from = clock_seconds(), longest = 0, step;
+	bool more;
+
+	do {
+		step = clock_seconds();
+		more = huge_step(&h, 8 * HUGE_PAGE);
+		longest = fmax(longest, clock_seconds() - step);
+	} while (more);
+	printf("%zu MiB copied to huge pages in %.2f s, at most %.1f ms a step\n", h.copied >> 20, clock_seconds() - from, longest * 1e3);
+}
+
+static void
 report(double load)
 {
-	double least = 1e9, nll = 0, flops = 0, one, eight;
+	double least = 1e9, nll = 0, flops = 0;
 	struct tensor_at t;
 	struct rusage r;
 	int i;
@@ -103,11 +128,14 @@ report(double load)
 		flops += t.ndim == 2 && (i > 0 || model->c.tied) ? 2.0 * t.count * PROMPT : 0;
 	for (i = 0; i < REPEATS; i++)
 		least = fmin(least, perplexity(&nll));
-	one = decoding(1);
-	eight = decoding(8);
-	getrusage(RUSAGE_SELF, &r);
 	printf("loaded in %.3f s; nll %.4f; prompt of %d: %.1f tok/s, %.0f GFLOP/s in its products\n", load, nll, PROMPT, PROMPT / least, flops / least / 1e9);
-	printf("decoding: %.2f tok/s, %.1f GB/s; 8 at once: %.2f tok/s; peak resident %ld MiB\n", 1 / one, weight_bytes() / one / 1e9, 8 / eight, r.ru_maxrss >> 10);
+	report_decoding("");
+	if (model->v.converted_bytes == 0 && huge_possible()) {
+		move();
+		report_decoding(" from huge pages");
+	}
+	getrusage(RUSAGE_SELF, &r);
+	printf("peak resident %ld MiB\n", r.ru_maxrss >> 10);
 }
 
 int

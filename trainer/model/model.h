@@ -3,7 +3,7 @@
  * For training, weights are float in one allocation (converted at load), in the order of model_tensor(). It keeps gradients in a second
  * allocation of the same order, which may leave tensors out (frozen ones). Tensor names are HF's; a tensor that is not there is NULL.
  * For serving, matrices stay in the mapped files as they are stored (matrix.h): loading takes no time and no memory, and processes that serve the
- * same files share them. The files must not shrink meanwhile. The serving pass reads weights through a view, which a model for training has too. */
+ * same files share them. What happens when a file shrinks meanwhile is mapping.h's. The serving pass reads weights through a view, which a model for training has too. */
 #ifndef SA_MODEL_H
 #define SA_MODEL_H
 

@@ -1,32 +1,23 @@
 /* safetensors.c - tensors of a checkpoint, mapped; every number of the file is checked before it is used */
 #include "safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "mapping.h"
 
 #define MAX_HEADER ((uint64_t)100 << 20)	/* the reference implementation's limit */
 #define MAX_INDEX ((size_t)100 << 20)
 #define MAX_SHARDS 4096
 
-struct map {
-	char *path;
-	uint8_t *p;
-	size_t n;
-};
-
 struct tensors {
-	struct map *maps;
+	struct mapping **maps;
 	size_t nmaps;
 	struct tensor *v;	/* sorted by name */
 	size_t n, cap;
@@ -43,35 +34,6 @@ le64(const uint8_t *p)
 	for (i = 7; i >= 0; i--)
 		v = v << 8 | p[i];
 	return v;
-}
-
-static int
-map_file(struct map *m, const char *path, struct err *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
-	struct stat st;
-	void *p;
-
-	if (fd < 0)
-		return err_set(e, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0) {
-		err_set(e, "%s: %s", path, strerror(errno));
-		goto out;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size < 8) {
-		err_set(e, "%s: not a safetensors file: shorter than its header", path);
-		goto out;
-	}
-	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED) {
-		err_set(e, "%s: %s", path, strerror(errno));
-		goto out;
-	}
-	*m = (struct map){ .path = xstrdup(path), .p = p, .n = st.st_size };
-	rc = 0;
-out:
-	close(fd);
-	return rc;
 }
 
 /* ---- one file's header ---- */
@@ -191,7 +153,7 @@ check_overlaps(const struct header *h, struct tensor *v, size_t n)
 }
 
 static int
-read_header(struct tensors *all, const struct map *m, struct err *e)
+read_header(struct tensors *all, const struct mapping *m, struct err *e)
 {
 	uint64_t n = le64(m->p);
 	struct header h = { .path = m->path, .e = e };
@@ -225,10 +187,10 @@ static int
 open_file(struct tensors *t, const char *path, struct err *e)
 {
 	t->maps = xreallocarray(t->maps, t->nmaps + 1, sizeof *t->maps);
-	if (map_file(&t->maps[t->nmaps], path, e) < 0)
+	t->maps[t->nmaps] = mapping_open(path, e);
+	if (!t->maps[t->nmaps])
 		return -1;
-	t->nmaps++;
-	return read_header(t, &t->maps[t->nmaps - 1], e);
+	return read_header(t, t->maps[t->nmaps++], e);
 }
 
 static int
@@ -242,7 +204,7 @@ open_shard(struct tensors *t, const char *dir, const char *index, const char *fi
 	if (snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
 		return err_set(e, "%s: path of a shard is too long", index);
 	for (i = 0; i < t->nmaps; i++)
-		if (strcmp(t->maps[i].path, path) == 0)
+		if (strcmp(t->maps[i]->path, path) == 0)
 			return 0;
 	if (t->nmaps == MAX_SHARDS)
 		return err_set(e, "%s: more than %d shards", index, MAX_SHARDS);
@@ -267,9 +229,9 @@ shard_of(const struct tensors *t, const struct tensor *one)
 	const uint8_t *data = one->data;
 	size_t i = 0;
 
-	while (i + 1 < t->nmaps && !(data > t->maps[i].p && data <= t->maps[i].p + t->maps[i].n))
+	while (i + 1 < t->nmaps && !(data > t->maps[i]->p && data <= t->maps[i]->p + t->maps[i]->n))
 		i++;
-	return strrchr(t->maps[i].path, '/') + 1;
+	return strrchr(t->maps[i]->path, '/') + 1;
 }
 
 /* Where the index says they are: an index and shards that do not belong together are two checkpoints' files. */
@@ -357,10 +319,8 @@ tensors_close(struct tensors *t)
 
 	if (!t)
 		return;
-	for (i = 0; i < t->nmaps; i++) {
-		munmap(t->maps[i].p, t->maps[i].n);
-		free(t->maps[i].path);
-	}
+	for (i = 0; i < t->nmaps; i++)
+		mapping_close(t->maps[i]);
 	for (i = 0; i < t->n; i++)
 		free(t->v[i].name);
 	free(t->maps);
@@ -386,4 +346,10 @@ const struct tensor *
 tensors_at(const struct tensors *t, size_t i)
 {
 	return &t->v[i];
+}
+
+struct mapping *
+tensors_mapping(const struct tensors *t, size_t i)
+{
+	return i < t->nmaps ? t->maps[i] : NULL;
 }

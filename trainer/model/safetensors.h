@@ -22,6 +22,7 @@ struct tensor {
 };
 
 struct tensors;
+struct mapping;
 
 /* model.safetensors, else model.safetensors.index.json with its shards, in `dir`; each tensor in one shard, the one that the index names. */
 struct tensors *tensors_open(const char *dir, struct err *e);
@@ -29,6 +30,8 @@ void tensors_close(struct tensors *t);
 const struct tensor *tensors_find(const struct tensors *t, const char *name);	/* NULL when absent */
 size_t tensors_count(const struct tensors *t);
 const struct tensor *tensors_at(const struct tensors *t, size_t i);
+/* The files that they lie in; NULL past the last. */
+struct mapping *tensors_mapping(const struct tensors *t, size_t i);
 
 /* Write one file of float tensors stored as `d`: temporary name, fsync, rename. 0, or -1 with a message. */
 struct tensor_out {

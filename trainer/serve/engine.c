@@ -352,7 +352,8 @@ serve(struct engine *e)
 	req_fail(&why, 503, "", "no_memory", "there is no memory for the key-value cache");
 	engine_lock(e);
 	for (;;) {
-		wait_for_work(e);
+		if (!e->moving)
+			wait_for_work(e);
 		if (e->cancelled || e->stop)
 			drop_cancelled(e);
 		if (e->stop)
@@ -365,6 +366,7 @@ serve(struct engine *e)
 			job_drop(e, j, &why);
 		if (e->turn.n > 0)
 			run(e);
+		e->moving = e->moving && huge_step(&e->huge, (e->turn.n > 0 ? 2 : 8) * HUGE_PAGE);	/* streams go on meanwhile */
 		engine_lock(e);
 	}
 	engine_unlock(e);

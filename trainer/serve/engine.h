@@ -42,10 +42,14 @@ struct job {
 	void *arg;		/* wake's */
 };
 
+/* Whether mapped weights are moved to huge pages (huge.h). AUTO: where there is memory for them twice, beside the key-value caches. */
+enum huge_pages { HUGE_AUTO, HUGE_ON, HUGE_OFF };
+
 struct engine_options {
 	const char *dir, *name, *date;
 	const char *template;	/* NULL: by recognition */
 	int weights;		/* enum weights_as (model.h) */
+	int huge_pages;		/* enum huge_pages */
 	int threads;		/* 0: all */
 	int max_active;		/* sequences in a turn */
 	int max_context;	/* 0: the checkpoint's */

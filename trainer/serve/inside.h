@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine.h"
+#include "huge.h"
 #include "model.h"
 #include "queue.h"
 #include "turn.h"
@@ -25,6 +26,8 @@ struct engine {
 	struct turn turn;
 	struct seqs back;	/* sequences that were put back, those admitted first first */
 	size_t kv_bytes;
+	struct huge huge;	/* how far the weights have moved */
+	bool moving;		/* there are more of them to move */
 	atomic_bool ready;
 
 	pthread_mutex_t lock;

@@ -48,6 +48,17 @@ make_pool(struct engine *e, size_t available, struct err *err)
 	return 0;
 }
 
+/* Converted weights have huge pages from the start. */
+static bool
+wants_huge(const struct engine *e, size_t available)
+{
+	size_t needed = 2 * weight_bytes(e->model) + e->kv_bytes;
+
+	if (e->o.huge_pages == HUGE_OFF || e->model->v.converted_bytes > 0 || !huge_possible())
+		return false;
+	return e->o.huge_pages == HUGE_ON || available >= needed;
+}
+
 int
 engine_load(struct engine *e, struct err *err)
 {
@@ -72,5 +83,9 @@ engine_load(struct engine *e, struct err *err)
 	s->vocab = e->model->c.vocab;
 	s->guides = guides_new(e->tok, s->vocab, e->model->c.eos, e->model->c.neos);
 	s->max_context = o->max_context && o->max_context < e->model->c.max_pos ? o->max_context : e->model->c.max_pos;
-	return make_pool(e, available, err);
+	if (make_pool(e, available, err) < 0)
+		return -1;
+	e->huge = (struct huge){ .file = e->model->file, .mach = e->mach };
+	e->moving = wants_huge(e, available);
+	return 0;
 }
