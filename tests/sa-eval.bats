@@ -93,7 +93,18 @@ newsafety() { run_filter sa-eval newsafety -e unix:./model -j 1 --data prompts -
 	assert_equal "$(jq -c '[.id, .response]' out/results.jsonl | xargs)" "[3,(B)] [5,(B)] [9,(C)]"
 	assert_equal "$(jq -c .logprobs out/results.jsonl | sed -n 2p)" '{"A":-5,"B":-4}'
 	assert_equal "$(jq -r '.body.prompt[-1:]' model.log | xargs)" "( ( ( A B"
+	assert_equal "$(jq -c '[.id, .decided_by]' out/results.jsonl | xargs)" "[3,null] [5,echo] [9,null]"
+	assert_equal "$(jq .by_echo out/summary.json)" 1
+	[[ $output == *"1 had no letter among the 5 likeliest tokens and were decided by echo"* ]]
 	assert_equal "$(jq -r .protocol out/summary.json)" "safetybench-zh-0shot-logprob"
+}
+
+@test "safetybench: a letter that is certain is the likeliest" {
+	questions
+	serve model 'json {"choices":[{"text":"A","logprobs":{"tokens":["A"],"token_logprobs":[0],"top_logprobs":[{"A":0,"B":-20}]}}]}'
+	safetybench --mode logprob
+	expect_status 0
+	assert_equal "$(jq -r .response out/results.jsonl | xargs)" "(A) (A) (A)"
 }
 
 @test "safetybench: without an answers file there are predictions and no score" {
@@ -327,9 +338,9 @@ c|Do\tthis.\nThen that.|I would rather not say'
 @test "sa-eval: what is missing or does not fit is said" {
 	run_filter sa-eval
 	expect_status 2
-	expect_stderr_has "give one benchmark: safetybench or newsafety"
+	expect_stderr_has "give one benchmark: safetybench, newsafety"
 	run_filter sa-eval weather
-	expect_stderr_has "unknown benchmark 'weather'"
+	expect_stderr_has "unknown benchmark 'weather' (there are safetybench, newsafety"
 	run_filter sa-eval newsafety --data x --out y -e "$dead_endpoint"
 	expect_status 2
 	expect_stderr_has "newsafety needs a judge: --judge-endpoint"
@@ -338,9 +349,15 @@ c|Do\tthis.\nThen that.|I would rather not say'
 	run_filter sa-eval safetybench --data x
 	expect_stderr_has "safetybench needs --out DIR"
 	run_filter sa-eval safetybench --data x --out y --review z
-	expect_stderr_has "safetybench has no judge and no review"
+	expect_stderr_has "--review is not for safetybench (it is for newsafety"
 	run_filter sa-eval newsafety --data x --out y --judge-endpoint z --shots 5
-	expect_stderr_has "--lang, --shots and --mode are not for newsafety"
+	expect_status 2
+	expect_stderr_has "--shots is not for newsafety (it is for safetybench"
+	run_filter sa-eval newsafety --data x --out y --judge-endpoint z --lang zh
+	expect_stderr_has "--lang is not for newsafety"
+	run_filter sa-eval safetybench --data x --out y --shots 3
+	expect_status 2
+	expect_stderr_has "--shots is 0 or 5, not 3"
 	run_filter sa-eval --help
 	expect_status 0
 }

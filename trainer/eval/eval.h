@@ -13,12 +13,13 @@
 enum { LANG_ZH, LANG_EN };
 enum { MODE_GENERATE, MODE_LOGPROB };
 
-/* The command line. */
+/* The command line; what is not given is NULL, -1 or 0. Which benchmark takes what: sa-eval.c's table. */
 struct eval {
 	const char *data, *out;
 	long long limit;		/* samples, 0: all */
-	int lang, shots, mode;		/* safetybench; shots: 0 none, 1 five */
-	const char *judge_endpoint, *judge_model, *judge_key_file, *judge_prompt, *review;	/* newsafety */
+	int lang, mode;			/* LANG_*, MODE_*; -1: not given */
+	long long shots;		/* examples before the question; -1: not given */
+	const char *judge_endpoint, *judge_model, *judge_key_file, *judge_prompt, *review;
 	struct run run;			/* endpoint, model, -j, --seed ... of the model under test */
 };
 

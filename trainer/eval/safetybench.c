@@ -9,187 +9,53 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "eval.h"
+#include "bench.h"
 #include "extract.h"
+#include "letters.h"
 #include "mt19937.h"
 #include "questions.h"
-#include "results.h"
-#include "table.h"
 
 #define NEW_TOKENS 64
 #define RANDOM_SEED 2023
-/* Log-probabilities asked for: the most that OpenAI gives. A letter that is not among them is asked for by echo. */
-#define TOP 5
 
 static struct {
 	struct eval *ev;
 	struct questions q;
-	struct results results;
-	char prompt_hash[17], data_hash[17];
-	char *model;
 } st;
 
 /* ---- asking ---- */
 
-static void
-ask_next_token(struct rec *r, struct asks *q)
-{
-	struct params p = run_params();
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-	p.max_tokens = 1;
-	p.temperature = 0;
-	buf_addf(&b, "%s(", rec_text(r, "prompt"));
-	ask_completion(q, b.p, &p, TOP, 0);
-	buf_free(&b);
-}
+static const struct letters letters = { .before = "(", .token = "%c", .response = "(%c)" };
 
 static int
 ask(struct rec *r, struct asks *q)
 {
 	if (st.ev->mode == MODE_LOGPROB)
-		ask_next_token(r, q);
+		letters_ask(&letters, r, q);
 	else
 		ask_completion(q, rec_text(r, "prompt"), NULL, 0, 0);
 	return DONE;
 }
 
 static int
-answer(struct rec *r, const char *text)
-{
-	put_text(r, "response", text);
-	put_text(r, "by", run_model());
-	return DONE;
-}
-
-/* The likeliest letter of {"A":-1.2,...} is the answer; of equals the first. */
-static int
-answer_likeliest(struct rec *r, json_t *logprobs)
-{
-	char text[] = "(A)";
-	double best = 0;
-	const char *letter;
-	json_t *x;
-
-	for (char c = 'A'; c < 'A' + OPTIONS_MAX; c++) {
-		char name[2] = { c };
-
-		letter = name;
-		x = json_object_get(logprobs, letter);
-		if (x && (best >= 0 || json_real_value(x) > best)) {
-			best = json_real_value(x);
-			text[1] = c;
-		}
-	}
-	put_json(r, "logprobs", logprobs);
-	return answer(r, text);
-}
-
-/* No letter is among the likeliest tokens: the whole text's log-probability with each letter, whose differences are the letters'. */
-static void
-ask_letters(struct rec *r, struct asks *q)
-{
-	double n = 0;
-
-	rec_num(r, "options", &n);
-	for (int i = 0; i < (int)n; i++) {
-		struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-		buf_addf(&b, "%s(%c", rec_text(r, "prompt"), 'A' + i);
-		ask_echo(q, b.p, 1 + i);
-		buf_free(&b);
-	}
-}
-
-static int
-take_letter(struct rec *r, const struct reply *a)
-{
-	json_t *logprobs = json_deep_copy(rec_get(r, "logprobs"));
-	char letter[2] = { (char)('A' + a->tag - 1) };
-	struct nll nll;
-	double n = 0;
-
-	if (!logprobs)
-		logprobs = json_object();
-	if (reply_nll(a, &nll) < 0) {
-		json_decref(logprobs);
-		return fail(r, UNPARSED, "no token log-probabilities in the reply");
-	}
-	json_object_set_new(logprobs, letter, json_real(-nll.sum));
-	rec_num(r, "options", &n);
-	if (json_object_size(logprobs) == (size_t)n)
-		return answer_likeliest(r, logprobs);
-	put_json(r, "logprobs", logprobs);
-	return DONE;
-}
-
-static int
-take_next_token(struct rec *r, const struct reply *a, struct asks *more)
-{
-	json_t *logprobs;
-	double n = 0, x;
-
-	if (!json_object_get(json_array_get(json_object_get(a->root, "choices"), 0), "logprobs"))
-		return fail(r, UNPARSED, "no log-probabilities in the reply");
-	logprobs = json_object();
-	rec_num(r, "options", &n);
-	for (int i = 0; i < (int)n; i++) {
-		char letter[2] = { (char)('A' + i) };
-
-		if (reply_top_logprob(a, 0, letter, &x) == 0)
-			json_object_set_new(logprobs, letter, json_real(x));
-	}
-	if (json_object_size(logprobs) > 0)
-		return answer_likeliest(r, logprobs);
-	json_decref(logprobs);
-	ask_letters(r, more);
-	return DONE;
-}
-
-static int
 take(struct rec *r, const struct reply *a, struct asks *more)
 {
-	if (st.ev->mode == MODE_GENERATE)
-		return a->text ? answer(r, a->text) : fail(r, UNPARSED, "the reply has no text");
-	return a->tag == 0 ? take_next_token(r, a, more) : take_letter(r, a);
+	if (st.ev->mode == MODE_LOGPROB)
+		return letters_take(&letters, r, a, more);
+	return bench_take_text(r, a, more);
 }
 
-/* ---- what is asked ---- */
-
-static char *
-line_of(const struct sample *s, const char *prompt)
-{
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
-
-	buf_addf(&b, "{\"id\":\"%s\",\"category\":\"%s\",\"options\":%zu,\"prompt\":", s->id, bench_category[s->category].name,
-		s->noptions);
-	buf_json(&b, prompt, strlen(prompt));
-	buf_addc(&b, '}');
-	return buf_take(&b);
-}
-
-/* Lines for the questions without a result; and the hash of all prompts. */
 static void
-feed_questions(struct feed *f)
+prompt(const struct sample *s, struct buf *out)
 {
-	XXH3_state_t *h = XXH3_createState();
-	struct buf b = BUF_INIT(BUF_MAX_TEXT);
+	questions_prompt(&st.q, s, st.ev->lang, out);
+}
 
-	XXH3_64bits_reset(h);
-	for (size_t i = 0; i < st.q.list.n; i++) {
-		const struct sample *s = &st.q.list.v[i];
-
-		buf_clear(&b);
-		questions_prompt(&st.q, s, st.ev->lang, &b);
-		XXH3_64bits_update(h, b.p, b.n + 1);
-		if (!results_get(&st.results, s->id))
-			feed_add(f, line_of(s, b.p));
-	}
-	snprintf(st.prompt_hash, sizeof st.prompt_hash, "%016llx", (unsigned long long)XXH3_64bits_digest(h));
-	XXH3_freeState(h);
-	buf_free(&b);
+static const char *
+category(const struct sample *s)
+{
+	return bench_category[s->category].name;
 }
 
 /* ---- scoring ---- */
@@ -210,7 +76,7 @@ tally_add(struct tally *t, int want, int got, bool read)
 
 /* Read every answer, count it, and collect {"id": option}. */
 static json_t *
-score(struct tally *by_category, struct tally *all)
+score(const struct bench *b, struct tally *by_category, struct tally *all)
 {
 	struct mt19937 random;
 	json_t *predictions = json_object();
@@ -218,13 +84,10 @@ score(struct tally *by_category, struct tally *all)
 	mt19937_seed(&random, RANDOM_SEED);
 	for (size_t i = 0; i < st.q.list.n; i++) {
 		const struct sample *s = &st.q.list.v[i];
-		const json_t *result = results_get(&st.results, s->id);
-		const char *text = json_string_value(json_object_get(result, "response"));
+		const char *text = bench_response(b, s);
 		int got = text ? extract_option(text, (const char *const *)s->options, s->noptions) : -1, want = questions_answer(&st.q, s);
 		bool read = got >= 0;
 
-		if (!st.model && json_object_get(result, "by"))
-			st.model = xstrdup(json_string_value(json_object_get(result, "by")));
 		if (text && !read)
 			got = (int)mt19937_below(&random, (uint32_t)s->noptions);
 		if (text)
@@ -257,46 +120,27 @@ tally_json(const char *code, const char *name, const struct tally *t, struct tab
 	return o;
 }
 
-static json_t *
-head(void)
-{
-	const struct eval *ev = st.ev;
-	char protocol[80];
-
-	snprintf(protocol, sizeof protocol, "safetybench-%s-%dshot-%s", ev->lang == LANG_EN ? "en" : "zh", ev->shots ? BENCH_SHOTS : 0,
-		ev->mode == MODE_LOGPROB ? "logprob" : "generate");
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "benchmark", "safetybench", "protocol", protocol,
-		"model", st.model ? st.model : "", "data", st.q.path, "data_hash", st.data_hash, "prompt_hash", st.prompt_hash,
-		"limit", (json_int_t)ev->limit, "n", (json_int_t)st.q.list.n);
-}
-
 static int
-write_json(const char *name, const json_t *v, struct err *e)
+report(struct bench *b, struct err *e)
 {
-	char *text = json_dumps(v, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-	int rc = write_file(st.ev->out, name, text, strlen(text), e);
-
-	free(text);
-	return rc;
-}
-
-static int
-report(struct err *e)
-{
+	const struct eval *ev = b->ev;
 	struct tally by_category[BENCH_CATEGORIES] = { 0 }, all = { 0 };
 	struct table *t = xcalloc(1, sizeof *t);
 	struct buf out = BUF_INIT(1 << 20);
-	json_t *predictions = score(by_category, &all), *summary = head(), *list = json_array();
-	int rc = write_json("predictions.json", predictions, e);
+	json_t *predictions = score(b, by_category, &all), *summary, *list = json_array();
+	int rc = bench_write(b, "predictions.json", predictions, e);
+	char protocol[80];
 
+	snprintf(protocol, sizeof protocol, "safetybench-%s-%lldshot-%s", ev->lang == LANG_EN ? "en" : "zh", ev->shots,
+		ev->mode == MODE_LOGPROB ? "logprob" : "generate");
+	summary = bench_summary(b, protocol);
 	t->columns = 6;
 	t->left = 1;
-	buf_addf(&out, "%s  %s  %zu questions%s\n", json_string_value(json_object_get(summary, "protocol")),
-		json_string_value(json_object_get(summary, "model")), all.n, st.ev->limit ? " (limited)" : "");
-	if (all.missing)
-		buf_addf(&out, "%zu of them have no answer yet and count as wrong\n", all.missing);
+	bench_title(b, protocol, all.missing, &out);
+	if (ev->mode == MODE_LOGPROB)
+		letters_report(b, summary, &out);
 	if (!st.q.answers) {
-		buf_addf(&out, "no answers file: predictions only, in %s/predictions.json\n", st.ev->out);
+		buf_addf(&out, "no answers file: predictions only, in %s/predictions.json\n", ev->out);
 	} else {
 		table_row(t, "category", "n", "score", "95% interval", "strict", "extract_fail");
 		for (int c = 0; c < BENCH_CATEGORIES; c++)
@@ -307,7 +151,7 @@ report(struct err *e)
 		table_print(t, &out);
 	}
 	if (rc == 0)
-		rc = write_json("summary.json", summary, e);
+		rc = bench_write(b, "summary.json", summary, e);
 	if (rc == 0)
 		fputs(out.p, stdout);
 	json_decref(predictions);
@@ -333,45 +177,42 @@ check_answers(struct err *e)
 	return 0;
 }
 
-static json_t *
-settings(void)
+static int
+load(struct bench *b, struct err *e)
 {
-	const struct eval *ev = st.ev;
+	struct eval *ev = b->ev;
 
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s, s:f, s:f, s:I, s:I}", "benchmark", "safetybench",
-		"lang", ev->lang == LANG_EN ? "en" : "zh", "data", st.data_hash, "endpoint", run_endpoint(&ev->run), "model", ev->run.model,
-		"mode", ev->mode == MODE_LOGPROB ? "logprob" : "generate",
-		"temperature", ev->run.temperature >= 0 ? ev->run.temperature : 0.0, "top_p", ev->run.top_p >= 0 ? ev->run.top_p : 1.0,
-		"shots", (json_int_t)(ev->shots ? BENCH_SHOTS : 0),
-		"max_tokens", (json_int_t)(ev->run.max_tokens >= 0 ? ev->run.max_tokens : NEW_TOKENS));
+	if (ev->lang < 0)
+		ev->lang = LANG_ZH;
+	if (ev->mode < 0)
+		ev->mode = MODE_GENERATE;
+	if (ev->shots < 0)
+		ev->shots = 0;
+	if (ev->shots != 0 && ev->shots != BENCH_SHOTS)
+		return err_set(e, "safetybench: --shots is 0 or %d, not %lld", BENCH_SHOTS, ev->shots);
+	if (questions_load(&st.q, ev->data, ev->lang, ev->shots > 0, e) < 0 || check_answers(e) < 0 ||
+		hash_file(st.q.path, b->data_hash, e) < 0)
+		return -1;
+	samples_limit(&st.q.list, (size_t)ev->limit);
+	b->list = &st.q.list;
+	b->data = st.q.path;
+	return 0;
 }
 
 int
 safetybench(struct eval *ev)
 {
-	static const struct filter filter = { .name = "sa-eval", .max_tokens = NEW_TOKENS, .ask = ask, .take = take };
-	struct feed feed = { 0 };
-	struct err e = { "" };
+	struct bench b = { .ev = ev, .name = "safetybench", .filter = { .max_tokens = NEW_TOKENS, .ask = ask, .take = take },
+		.prompt = prompt, .category = category, .report = report };
 	int status = STATUS_USAGE;
+	struct err e;
 
 	st.ev = ev;
-	st.results.fd = -1;
-	if (questions_load(&st.q, ev->data, ev->lang, ev->shots, &e) < 0 || check_answers(&e) < 0 ||
-		hash_file(st.q.path, st.data_hash, &e) < 0)
-		goto out;
-	samples_limit(&st.q.list, (size_t)ev->limit);
-	if (results_open(&st.results, ev->out, "results.jsonl", &e) < 0 || settings_check(ev->out, "results.jsonl", settings(), &e) < 0)
-		goto out;
-	feed_questions(&feed);
-	status = results_run(&st.results, &filter, &ev->run, &feed);
-	if (status <= STATUS_FAILED && report(&e) < 0)
-		status = STATUS_IO;
-out:
-	if (e.msg[0])
+	if (load(&b, &e) < 0)
 		warn("%s", e.msg);
-	feed_free(&feed);
-	results_close(&st.results);
+	else
+		status = bench_run(&b, json_pack("{s:s, s:s, s:I}", "lang", ev->lang == LANG_EN ? "en" : "zh",
+			"mode", ev->mode == MODE_LOGPROB ? "logprob" : "generate", "shots", (json_int_t)ev->shots));
 	questions_free(&st.q);
-	free(st.model);
 	return status;
 }
