@@ -406,7 +406,7 @@ ids() {
 		fds[i]=$fd
 	done
 	reply=$(cat <&"${fds[1060]}")
-	[[ $reply == 'HTTP/1.'*' 429 '*'Retry-After: 1'*'"code":"queue_full"'* ]] || fail "$reply"
+	[[ $reply == 'HTTP/1.'*' 429 '*'Retry-After: 60'*'"code":"queue_full"'* ]] || fail "$reply"
 	for fd in "${fds[@]}"; do
 		exec {fd}>&-
 	done

@@ -9,6 +9,7 @@
 enum { LIMIT = 16 };
 
 static struct queue q;
+static double now = 1000;
 
 static struct job *
 job_of(uint64_t client, int choices)
@@ -16,7 +17,7 @@ job_of(uint64_t client, int choices)
 	struct job *j = calloc(1, sizeof *j);
 
 	j->nseq = choices;
-	if (queue_add(&q, j, client) == 0)
+	if (queue_add(&q, j, client, now) == 0)
 		return j;
 	free(j);
 	return NULL;
@@ -39,7 +40,7 @@ place(long tokens)
 	if (!CHECK(j))
 		return 0;
 	c = j->client;
-	queue_placed(&q, j);
+	queue_placed(&q, j, now);
 	c->active++;
 	c->computed += tokens;
 	return c->key;
@@ -168,6 +169,47 @@ a_full_queue_refuses_and_keeps_room_for_those_who_have_nothing_waiting(void)
 	CHECK_INT(q.tokens, 0);
 }
 
+/* Place and end the job that is next, `seconds` later. */
+static void
+serve_next(double seconds)
+{
+	struct job *j = queue_next(&q);
+
+	now += seconds;
+	queue_placed(&q, j, now);
+	done(j);
+}
+
+static void
+the_wait_is_told_from_the_pace_of_late(void)
+{
+	queue_init(&q, LIMIT);
+	CHECK_INT(queue_wait(&q, now), 1);
+	for (int i = 0; i < 10; i++)
+		job_of(i, 1);
+	CHECK_INT(queue_wait(&q, now), 1);	/* nothing is known yet */
+	CHECK_INT(queue_wait(&q, now + 2), 20);	/* none has left for 2 seconds, so that 10 of them take 20 */
+	serve_next(2);
+	serve_next(2);
+	CHECK_INT(q.waiting, 8);
+	CHECK_INT(queue_wait(&q, now + 2), 16);
+	for (int i = 0; i < 200; i++) {	/* it becomes faster */
+		serve_next(0.5);
+		job_of(100 + i, 1);
+	}
+	CHECK_INT(q.waiting, 8);
+	CHECK_INT(queue_wait(&q, now + 0.5), 4 + 1);	/* what was is not quite forgotten */
+	while (q.waiting > 1)
+		serve_next(0.01);
+	CHECK_INT(queue_wait(&q, now), 1);
+	CHECK_INT(queue_wait(&q, now + 1e6), QUEUE_WAIT_MAX);
+	serve_next(0);
+	now += 1e6;		/* a pause says nothing about the pace */
+	job_of(1, 1);
+	CHECK_INT(queue_wait(&q, now), 1);
+	serve_next(0);
+}
+
 int
 main(void)
 {
@@ -177,5 +219,6 @@ main(void)
 	RUN(places_go_by_tokens_not_by_requests);
 	RUN(who_comes_after_a_pause_has_saved_nothing_up);
 	RUN(a_full_queue_refuses_and_keeps_room_for_those_who_have_nothing_waiting);
+	RUN(the_wait_is_told_from_the_pace_of_late);
 	return t_done();
 }

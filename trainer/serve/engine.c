@@ -83,9 +83,10 @@ engine_submit(struct engine *e, struct job *j, uint64_t client, struct req_error
 	engine_lock(e);
 	if (e->stop) {
 		rc = req_fail(why, 503, "", "shutting_down", "the server is shutting down");
-	} else if (queue_add(&e->queue, j, client) < 0) {
+	} else if (queue_add(&e->queue, j, client, clock_seconds()) < 0) {
 		e->stats.refused++;
 		rc = req_fail(why, 429, "", "queue_full", "too many requests are waiting; try again later");
+		why->retry_after = queue_wait(&e->queue, clock_seconds());
 	} else {
 		e->stats.taken++;
 		j->holders++;
@@ -279,7 +280,7 @@ placed(struct engine *e, struct seq *s)
 	if (s == TAILQ_FIRST(&e->back))
 		TAILQ_REMOVE(&e->back, s, link);
 	else
-		queue_placed(&e->queue, j);
+		queue_placed(&e->queue, j, clock_seconds());
 }
 
 /* A client that has no place gets one of those of the client that has the most. False: nobody has two. */

@@ -47,6 +47,7 @@ struct exchange {
 	struct req_error why;		/* status 0: nothing speaks against it so far; else the body is dropped */
 	double began;			/* monotonic seconds */
 	int status;			/* of the reply; 0: none yet */
+	int retry_after;		/* seconds, for 429 and 503; 0: one */
 	bool counted;			/* in s->busy */
 	int fd;				/* in s->hangup, or -1 */
 	struct job *job;

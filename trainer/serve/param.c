@@ -11,6 +11,7 @@ req_fail(struct req_error *e, int status, const char *param, const char *code, c
 	va_list ap;
 
 	e->status = status;
+	e->retry_after = 1;
 	e->type = status == 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error";
 	e->code = code;
 	snprintf(e->param, sizeof e->param, "%s", param);

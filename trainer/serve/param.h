@@ -11,6 +11,7 @@
 /* An OpenAI error object and its HTTP status. */
 struct req_error {
 	int status;
+	int retry_after;	/* seconds, said with 429 and 503 */
 	const char *type, *code;	/* code: NULL for none */
 	char param[64];		/* "" for none */
 	char message[512];

@@ -1,6 +1,7 @@
 /* queue.c - see queue.h */
 #include "queue.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "engine.h"
@@ -60,7 +61,7 @@ is_full(const struct queue *q, const struct client *c, size_t tokens)
 }
 
 int
-queue_add(struct queue *q, struct job *j, uint64_t client)
+queue_add(struct queue *q, struct job *j, uint64_t client, double now)
 {
 	struct client *c = find(q, client);
 	size_t tokens = tokens_of(j);
@@ -69,6 +70,8 @@ queue_add(struct queue *q, struct job *j, uint64_t client)
 		return -1;
 	if (!c)
 		c = add_client(q, client);
+	if (q->waiting == 0)
+		q->since = now;
 	j->client = c;
 	c->jobs++;
 	c->nwaiting++;
@@ -76,6 +79,14 @@ queue_add(struct queue *q, struct job *j, uint64_t client)
 	q->waiting++;
 	q->tokens += tokens;
 	return 0;
+}
+
+int
+queue_wait(const struct queue *q, double now)
+{
+	double wait = ceil(q->waiting * (q->took + (now - q->since)) / (q->left + 1));
+
+	return wait < 1 ? 1 : wait > QUEUE_WAIT_MAX ? QUEUE_WAIT_MAX : (int)wait;
 }
 
 /* Whether a goes before b. */
@@ -110,9 +121,12 @@ leave(struct queue *q, struct job *j)
 }
 
 void
-queue_placed(struct queue *q, struct job *j)
+queue_placed(struct queue *q, struct job *j, double now)
 {
 	if (++j->next == j->nseq) {
+		q->took = 0.95 * q->took + (now - q->since);
+		q->left = 0.95 * q->left + 1;
+		q->since = now;
 		leave(q, j);
 		return;
 	}

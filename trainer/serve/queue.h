@@ -7,7 +7,9 @@
  * A client is a number that the server makes of the key or the peer (server.c); it is there while it has jobs. At most `limit` jobs wait for a place,
  * of which the last eighth is kept for clients that have none waiting, so that one client alone cannot fill the queue.
  *
- * No locks in here: the engine's guards it. */
+ * How long those that wait will take is told from how long the last ones took, a job's weight falling by a twentieth with each that came after it.
+ *
+ * No locks in here: the engine's guards it. Times are seconds of any clock that only goes on. */
 #ifndef SA_QUEUE_H
 #define SA_QUEUE_H
 
@@ -36,15 +38,21 @@ struct queue {
 	int waiting;		/* jobs */
 	size_t tokens;		/* of their prompts */
 	LIST_HEAD(, client) clients;
+	double since;		/* when the last job left for its places, or the first came that waits now */
+	double took, left;	/* seconds that jobs took to leave, one after the other, and how many: weighted sums */
 };
+
+#define QUEUE_WAIT_MAX 60	/* seconds: what is foretold further ahead comes otherwise */
 
 void queue_init(struct queue *q, int limit);
 /* A new job of the client; -1 when the queue is full. */
-int queue_add(struct queue *q, struct job *j, uint64_t client);
+int queue_add(struct queue *q, struct job *j, uint64_t client, double now);
+/* Whole seconds until all that wait now have their places, by the pace of late: 1 to QUEUE_WAIT_MAX. */
+int queue_wait(const struct queue *q, double now);
 /* The job whose sequence number j->next gets the next place, or NULL. */
 struct job *queue_next(const struct queue *q);
 /* It has got it: counts j->next on. */
-void queue_placed(struct queue *q, struct job *j);
+void queue_placed(struct queue *q, struct job *j, double now);
 /* The job is done, or dropped. */
 void queue_remove(struct queue *q, struct job *j);
 

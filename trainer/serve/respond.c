@@ -1,5 +1,6 @@
 /* respond.c - what the HTTP side sends: whole replies, errors, and a job's way back from the engine */
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -25,12 +26,15 @@ enum MHD_Result
 respond(struct exchange *x, int status, const char *type, struct buf *body)
 {
 	size_t n = body->n;
+	char after[16];
 	struct MHD_Response *r = MHD_create_response_from_buffer(n, n > 0 ? buf_take(body) : NULL, MHD_RESPMEM_MUST_FREE);
 
 	if (n > 0)
 		MHD_add_response_header(r, "Content-Type", type);
-	if (status == 429 || status == 503)
-		MHD_add_response_header(r, "Retry-After", "1");
+	if (status == 429 || status == 503) {
+		snprintf(after, sizeof after, "%d", x->retry_after ? x->retry_after : 1);
+		MHD_add_response_header(r, "Retry-After", after);
+	}
 	if (status == 401)
 		MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
 	return queue(x, status, r);
@@ -47,6 +51,7 @@ respond_error(struct exchange *x, const struct req_error *e)
 {
 	struct buf b = BUF_INIT(BUF_MAX_TEXT);
 
+	x->retry_after = e->retry_after;
 	answer_error(&b, e);
 	return respond_json(x, e->status, &b);
 }
