@@ -112,6 +112,42 @@ little() { get /v1/completions -d "$(request '{prompt: "a", max_tokens: 1}')" "$
 	error_is 404 not_found
 }
 
+# byte CHARACTER - the id of the token of one byte, by its character in GPT-2's alphabet
+byte() { jq --arg c "$1" '.model.vocab[$c]' "$CK/tokenizer.json"; }
+
+@test "serve: /detokenize of ids whose bytes are no characters has U+FFFD for them, as Unicode recommends" {
+	start
+	e4=$(byte ä) bb=$(byte ») b8a=$(byte Ĭ) ff=$(byte ÿ) a=$(byte a)
+	while read -r want ids; do
+		get /detokenize -d "{\"tokens\":[$ids]}"
+		assert_equal "$code" 200
+		jq -e --arg want "$want" '.prompt == $want' <<<"$body" >/dev/null || fail "$ids: $body"
+	done <<-END
+		今 $e4,$bb,$b8a
+		� $e4
+		� $e4,$bb
+		�a $e4,$bb,$a
+		�今 $e4,$e4,$bb,$b8a
+		a�� $a,$bb,$b8a
+		��a $ff,$ff,$a
+	END
+}
+
+@test "serve: /health is answered with a key, a wrong one and none, whether there is one or not" {
+	(umask 077 && echo 'a-key-of-some-length' >key)
+	for more in '' '--key-file key'; do
+		rm -f log
+		start $more
+		get /health
+		assert_equal "$code $body" '200 {"status":"ok"}'
+		for key in a-key-of-some-length wrong ''; do
+			get /health -H "Authorization: Bearer $key"
+			assert_equal "$code $body" '200 {"status":"ok"}'
+		done
+		kill "$pid" && wait "$pid"
+	done
+}
+
 @test "serve: with a key, all but /health wants it" {
 	(umask 077 && echo 'a-key-of-some-length' >key)
 	start --key-file key
