@@ -75,7 +75,7 @@ def torch(model, name, kind):
     samples, length, steps = WORK[name]
     t.set_num_threads(THREADS)
     tok = transformers.AutoTokenizer.from_pretrained(model)
-    ids = t.tensor([([tok.bos_token_id] + tok.encode(x, add_special_tokens=False))[:length] for x in texts(samples)])
+    ids = t.tensor([tok.encode(x)[:length] for x in texts(samples)])
     m = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=t.bfloat16 if kind == "bf16" else t.float32)
     m.train()
     m.config.use_cache = False

@@ -10,7 +10,7 @@ a_packed_sequence_does_not_see_its_neighbours(void)
 	enum { A = 50, B = 70 };
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 5, &ops_cpu, mach);
-	struct acts *a = acts_new(m, A + B);
+	struct acts *a = acts_new(m, A + B, KEEP_ALL);
 	int ids[A + B], pos[A + B], target[A + B], cu[3] = { 0, A, A + B }, t;
 	struct weights alone, packed;
 	double loss;
@@ -38,7 +38,7 @@ accumulating_equals_one_batch(void)
 	enum { A = 40, B = 90 };
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 6, &ops_cpu, mach);
-	struct acts *a = acts_new(m, A + B);
+	struct acts *a = acts_new(m, A + B, KEEP_ALL);
 	int ids[A + B], pos[A + B], target[A + B], cu[3] = { 0, A, A + B }, t;
 	struct weights once, twice;
 	double loss, sum;
@@ -68,7 +68,7 @@ a_weight_is_as_a_scale_of_its_own(void)
 	enum { A = 40, B = 90 };
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 6, &ops_cpu, mach);
-	struct acts *a = acts_new(m, A + B);
+	struct acts *a = acts_new(m, A + B, KEEP_ALL);
 	int ids[A + B], pos[A + B], target[A + B], cu[3] = { 0, A, A + B }, t;
 	float weight[A + B], each[A + B];
 	struct weights once, twice;
@@ -103,7 +103,7 @@ a_batch_without_supervised_tokens_leaves_no_gradient(void)
 {
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 6, &ops_cpu, mach);
-	struct acts *a = acts_new(m, 4);
+	struct acts *a = acts_new(m, 4, KEEP_ALL);
 	struct weights grad;
 	size_t i;
 

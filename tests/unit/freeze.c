@@ -18,7 +18,7 @@ begin(struct setting *s, const struct ops *ops)
 	s->c.qkv_bias = s->c.qk_norm = true;
 	s->c.tied = false;
 	s->m = model_new(&s->c, 3, ops, mach);
-	s->a = acts_new(s->m, TOKENS);
+	s->a = acts_new(s->m, TOKENS, KEEP_ALL);
 	fill_ids(s->ids, TOKENS, s->c.vocab, 4);
 	for (int t = 0; t < TOKENS; t++) {
 		s->pos[t] = t;

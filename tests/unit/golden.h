@@ -230,7 +230,7 @@ check_gradients_within(const char *dir, const char *golden, const struct ops *op
 	if (!m || !golden_open(&g, golden))
 		return;
 	weights_like(&grad, &m->c);
-	a = acts_new(m, g.T + 5);
+	a = acts_new(m, g.T + 5, KEEP_ALL);
 	loss = model_train(m, a, &(struct batch){ g.T, g.ids, g.pos, g.target, g.cu, g.nseq, NULL, NULL }, &grad, 1.0f / supervised(&g));
 	CHECK_NUM(loss, golden_loss(&g), within->loss * loss);
 	for (i = 0; model_tensor(&m->c, i, &at) == 0; i++)

@@ -85,7 +85,7 @@ golden_sum(const struct golden *g)
 static double
 loss_of(struct model *m, const struct golden *g, struct weights *grad)
 {
-	struct acts *a = acts_new(m, g->T);
+	struct acts *a = acts_new(m, g->T, KEEP_ALL);
 	double loss = model_train(m, a, &(struct batch){ .T = g->T, .ids = g->ids, .pos = g->pos, .target = g->target, .cu = g->cu, .nseq = g->nseq }, grad,
 				  1.0f / supervised(g));
 

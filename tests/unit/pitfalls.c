@@ -352,7 +352,7 @@ pitfall_5_a_pack_s_samples_do_not_see_each_other(void)
 	enum { A = 61, B = 40, C = 75, T = A + B + C };
 	struct config c = mid_config();
 	struct model *m = model_new(&c, 5, &ops_cpu, mach);
-	struct acts *a = acts_new(m, T);
+	struct acts *a = acts_new(m, T, KEEP_ALL);
 	int ids[T], pos[T], target[T], cu[4] = { 0, A, A + B, T };
 	float loss[2][T];
 	struct weights grad[2];
@@ -578,7 +578,7 @@ pitfall_9_positions_past_8192_are_trained_as_they_are_served(void)
 		pos[t] = t;
 		target[t] = t >= FROM && t + 1 < T ? ids[t + 1] : -1;
 	}
-	a = acts_new(m, T);
+	a = acts_new(m, T, KEEP_ALL);
 	model_train(m, a, &(struct batch){ T, ids, pos, target, cu, 1, NULL, loss }, NULL, 1);
 	logits = run(m, ids, T);
 	for (int t = FROM; t + 1 < T; t++)
@@ -612,7 +612,7 @@ pitfall_9_a_tied_gradient_is_the_head_s_and_the_embedding_s(void)
 	}
 	weights_like(&g, &c);
 	weights_like(&h, &apart);
-	a = acts_new(tied, T);
+	a = acts_new(tied, T, KEEP_ALL);
 	model_train(tied, a, &(struct batch){ T, ids, pos, target, cu, 1, NULL, NULL }, &g, 0.1f);
 	model_train(two, a, &(struct batch){ T, ids, pos, target, cu, 1, NULL, NULL }, &h, 0.1f);
 	CHECK(norm_of(h.embed, n) > 0 && norm_of(h.head, n) > 0);

@@ -124,12 +124,16 @@ struct batch {
 	float *loss;		/* [T]: unless NULL, each supervised token's is put here, not weighted; the others stay */
 };
 
+/* What a layer made and its backward needs: all of it is kept; norms and SwiGLU are made again; of a layer only what came in is kept, and it is gone through
+ * once more. The gradients are the same bits. */
+enum keep { KEEP_ALL, KEEP_PRODUCTS, KEEP_BLOCKS, KEEPS };
+
 struct acts;	/* activations and scratch for up to max_T tokens */
-struct acts *acts_new(const struct model *m, int max_T);
+struct acts *acts_new(const struct model *m, int max_T, enum keep keep);
 void acts_free(struct acts *a);
 size_t acts_bytes(const struct acts *a);
 /* What those of a model of this shape take. */
-size_t acts_size(const struct config *c, int max_T);
+size_t acts_size(const struct config *c, int max_T, enum keep keep);
 
 /* Forward and backward: adds scale * d(sum of weight * loss)/dw to grad; returns that sum over the supervised tokens (nats). grad == NULL: forward only.
  * Tensors that grad leaves out cost no product; the gradient goes through them down to the lowest layer that it has a tensor of.
@@ -138,9 +142,9 @@ double model_train(struct model *m, struct acts *a, const struct batch *b, struc
 /* The backward alone, after model_train(..., NULL) of the same batch, whose weights may have been set since: only the head is gone through once more. */
 void model_back(struct model *m, struct acts *a, const struct batch *b, struct weights *grad, float scale);
 
-/* After model_train() of T tokens: what in it was the first to hold a number that is not finite: a weight, the output of a module, or a tensor of grad, in
+/* After model_train() of this batch: what in it was the first to hold a number that is not finite: a weight, the output of a module, or a tensor of grad, in
  * the order in which they are computed. False when all that is kept is finite; `name` is then what is not kept and comes next. */
 #define MODEL_BAD 160
-bool model_first_bad(const struct model *m, const struct acts *a, int T, const struct weights *grad, char name[MODEL_BAD]);
+bool model_first_bad(struct model *m, struct acts *a, const struct batch *b, const struct weights *grad, char name[MODEL_BAD]);
 
 #endif

@@ -1,4 +1,4 @@
-/* train.c - forward and backward over packed sequences, everything a layer made kept for its backward */
+/* train.c - forward and backward over packed sequences; what a layer made is kept for its backward, or made again (enum keep) */
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -25,6 +25,7 @@ struct layer_acts {
 };
 
 struct acts {
+	enum keep keep;
 	int max_T, head_rows;
 	struct layer_acts *layer;
 	float *x;			/* [T,C] after the last layer */
@@ -57,33 +58,39 @@ take(struct arena *p, size_t n)
 	return at;
 }
 
-static void
-place_layer(struct layer_acts *l, const struct config *c, size_t T, struct arena *p)
-{
-	size_t qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+/* n numbers of layer i: its own ones when `own`, else those of the first layer. */
+#define TAKE(member, own, n) (l->member = i == 0 || (own) ? take(p, n) : a->layer[0].member)
 
-	l->x = take(p, T * c->hidden);
-	l->rstd1 = take(p, T);
-	l->h1 = take(p, T * c->hidden);
-	l->q = take(p, T * qd);
-	l->k = take(p, T * kd);
-	l->v = take(p, T * kd);
+static void
+place_layer(struct acts *a, int i, const struct config *c, struct arena *p)
+{
+	size_t T = a->max_T, qd = (size_t)c->heads * c->head_dim, kd = (size_t)c->kv_heads * c->head_dim;
+	bool all = a->keep == KEEP_ALL, most = a->keep != KEEP_BLOCKS;
+	struct layer_acts *l = &a->layer[i];
+
+	TAKE(x, true, T * c->hidden);
+	TAKE(rstd1, most, T);
+	TAKE(h1, all, T * c->hidden);
+	TAKE(q, most, T * qd);
+	TAKE(k, most, T * kd);
+	TAKE(v, most, T * kd);
 	if (c->qk_norm) {
-		l->q0 = take(p, T * qd);
-		l->k0 = take(p, T * kd);
-		l->qrstd = take(p, T * c->heads);
-		l->krstd = take(p, T * c->kv_heads);
+		TAKE(q0, most, T * qd);
+		TAKE(k0, most, T * kd);
+		TAKE(qrstd, most, T * c->heads);
+		TAKE(krstd, most, T * c->kv_heads);
 	}
-	l->att = take(p, T * qd);
-	l->lse = take(p, T * c->heads);
-	l->x2 = take(p, T * c->hidden);
-	l->rstd2 = take(p, T);
-	l->h2 = take(p, T * c->hidden);
-	l->gate = take(p, T * c->ffn);
-	l->up = take(p, T * c->ffn);
-	l->act = take(p, T * c->ffn);
+	TAKE(att, most, T * qd);
+	TAKE(lse, most, T * c->heads);
+	TAKE(x2, most, T * c->hidden);
+	TAKE(rstd2, most, T);
+	TAKE(h2, all, T * c->hidden);
+	TAKE(gate, most, T * c->ffn);
+	TAKE(up, most, T * c->ffn);
+	TAKE(act, all, T * c->ffn);
 	for (int j = 0; j < PROJECTIONS; j++)
-		l->low[j] = c->lora.targets >> j & 1 ? take(p, T * c->lora.r) : NULL;
+		if (c->lora.targets >> j & 1)
+			TAKE(low[j], most || j == PROJ_DOWN, T * c->lora.r);	/* that product is not made again */
 }
 
 static size_t
@@ -135,18 +142,19 @@ place(struct acts *a, const struct config *c, float *base)
 	int i;
 
 	for (i = 0; i < c->layers; i++)
-		place_layer(&a->layer[i], c, a->max_T, &p);
+		place_layer(a, i, c, &p);
 	place_shared(a, c, &p);
 	return p.n;
 }
 
 /* Its sizes, without the memory. */
 static struct acts *
-acts_measure(const struct config *c, int max_T)
+acts_measure(const struct config *c, int max_T, enum keep keep)
 {
 	struct acts *a = xcalloc(1, sizeof *a);
 	int rows = HEAD_FLOATS / c->vocab;
 
+	a->keep = keep;
 	a->max_T = max_T;
 	a->head_rows = rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows;
 	if (a->head_rows > max_T)
@@ -157,9 +165,9 @@ acts_measure(const struct config *c, int max_T)
 }
 
 size_t
-acts_size(const struct config *c, int max_T)
+acts_size(const struct config *c, int max_T, enum keep keep)
 {
-	struct acts *a = acts_measure(c, max_T);
+	struct acts *a = acts_measure(c, max_T, keep);
 	size_t bytes = a->bytes;
 
 	acts_free(a);
@@ -167,9 +175,9 @@ acts_size(const struct config *c, int max_T)
 }
 
 struct acts *
-acts_new(const struct model *m, int max_T)
+acts_new(const struct model *m, int max_T, enum keep keep)
 {
-	struct acts *a = acts_measure(&m->c, max_T);
+	struct acts *a = acts_measure(&m->c, max_T, keep);
 	size_t n = a->bytes - 2 * max_T * sizeof(int);
 
 	a->rows = xcalloc(max_T, sizeof *a->rows);
@@ -221,15 +229,15 @@ qkv_forward(struct model *m, struct acts *a, const struct batch *b, const struct
 	o->rope(mach, l->k, b->pos, m->inv_freq, 1, T, G, D);
 }
 
+/* A layer up to what its last product is of. */
 static void
-layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
+layer_inside(struct model *m, struct acts *a, const struct batch *b, int i)
 {
 	const struct config *c = &m->c;
 	const struct layer *w = &m->w.layer[i];
 	const struct ops *o = m->ops;
 	struct layer_acts *l = &a->layer[i];
 	struct mach *mach = m->mach;
-	float *out = i + 1 < c->layers ? a->layer[i + 1].x : a->x;
 	int T = b->T, C = c->hidden, H = c->heads, G = c->kv_heads, D = c->head_dim, F = c->ffn;
 
 	o->rmsnorm(mach, l->h1, l->rstd1, l->x, w->ln1, c->eps, T, C);
@@ -241,8 +249,34 @@ layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
 	project(m, w, PROJ_GATE, l->gate, l->h2, T, l->low[PROJ_GATE], a->wide);
 	project(m, w, PROJ_UP, l->up, l->h2, T, l->low[PROJ_UP], a->wide);
 	o->swiglu(mach, l->act, l->gate, l->up, T, F);
-	project(m, w, PROJ_DOWN, out, l->act, T, l->low[PROJ_DOWN], a->wide);
-	o->add(mach, out, l->x2, (size_t)T * C);
+}
+
+static void
+layer_forward(struct model *m, struct acts *a, const struct batch *b, int i)
+{
+	struct layer_acts *l = &a->layer[i];
+	float *out = i + 1 < m->c.layers ? a->layer[i + 1].x : a->x;
+
+	layer_inside(m, a, b, i);
+	project(m, &m->w.layer[i], PROJ_DOWN, out, l->act, b->T, l->low[PROJ_DOWN], a->wide);
+	m->ops->add(m->mach, out, l->x2, (size_t)b->T * m->c.hidden);
+}
+
+/* What of layer i is not kept, the same bits as before. */
+static void
+layer_again(struct model *m, struct acts *a, const struct batch *b, int i)
+{
+	const struct config *c = &m->c;
+	const struct layer *w = &m->w.layer[i];
+	struct layer_acts *l = &a->layer[i];
+
+	if (a->keep == KEEP_BLOCKS)
+		layer_inside(m, a, b, i);
+	if (a->keep != KEEP_PRODUCTS)
+		return;
+	m->ops->rmsnorm(m->mach, l->h1, l->rstd1, l->x, w->ln1, c->eps, b->T, c->hidden);
+	m->ops->rmsnorm(m->mach, l->h2, l->rstd2, l->x2, w->ln2, c->eps, b->T, c->hidden);
+	m->ops->swiglu(m->mach, l->act, l->gate, l->up, b->T, c->ffn);
 }
 
 /* ---- the head, over supervised rows only ---- */
@@ -373,6 +407,8 @@ layers_backward(struct model *m, struct acts *a, const struct batch *b, struct w
 	int lowest = lowest_layer(&m->c, grad), i;
 
 	for (i = m->c.layers - 1; i >= lowest; i--) {
+		if (i + 1 < m->c.layers)	/* the last one's are still there */
+			layer_again(m, a, b, i);
 		mlp_backward(m, a, b->T, i, &grad->layer[i]);
 		attention_backward(m, a, b, i, &grad->layer[i]);
 	}
@@ -437,10 +473,10 @@ bad_tensor(const struct config *c, const struct weights *w, bool back, const cha
 }
 
 static bool
-bad_activation(const struct model *m, const struct acts *a, int T, char name[MODEL_BAD])
+bad_activation(struct model *m, struct acts *a, const struct batch *b, char name[MODEL_BAD])
 {
 	const struct config *c = &m->c;
-	size_t n = T, C = n * c->hidden, Q = n * c->heads * c->head_dim, K = n * c->kv_heads * c->head_dim, F = n * c->ffn, k;
+	size_t n = b->T, C = n * c->hidden, Q = n * c->heads * c->head_dim, K = n * c->kv_heads * c->head_dim, F = n * c->ffn, k;
 	int i;
 
 	for (i = 0; i < c->layers; i++) {
@@ -452,6 +488,7 @@ bad_activation(const struct model *m, const struct acts *a, int T, char name[MOD
 			{ "mlp.up_proj", l->up, F }, { "mlp.act_fn", l->act, F },
 		};
 
+		layer_again(m, a, b, i);
 		for (k = 0; k < sizeof kept / sizeof *kept; k++)
 			if (kept[k].x && !all_finite(kept[k].x, kept[k].n)) {
 				snprintf(name, MODEL_BAD, "the output of model.layers.%d.%s", i, kept[k].name);
@@ -463,9 +500,9 @@ bad_activation(const struct model *m, const struct acts *a, int T, char name[MOD
 }
 
 bool
-model_first_bad(const struct model *m, const struct acts *a, int T, const struct weights *grad, char name[MODEL_BAD])
+model_first_bad(struct model *m, struct acts *a, const struct batch *b, const struct weights *grad, char name[MODEL_BAD])
 {
-	if (bad_tensor(&m->c, &m->w, false, "the weights", name) || bad_activation(m, a, T, name) || bad_tensor(&m->c, grad, true, "the gradient of", name))
+	if (bad_tensor(&m->c, &m->w, false, "the weights", name) || bad_activation(m, a, b, name) || bad_tensor(&m->c, grad, true, "the gradient of", name))
 		return true;
 	snprintf(name, MODEL_BAD, "the logits");
 	return false;

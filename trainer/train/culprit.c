@@ -14,7 +14,7 @@ spoils(struct run *r, const struct samples *from, uint32_t sample, char tensor[M
 
 	memset(r->grad.all, 0, r->grad.n * sizeof(float));
 	loss = model_train(r->model, r->acts, &b, &r->grad, 1 / (float)from->v[sample].supervised);
-	return model_first_bad(r->model, r->acts, b.T, &r->grad, tensor) || !isfinite(loss);
+	return model_first_bad(r->model, r->acts, &b, &r->grad, tensor) || !isfinite(loss);
 }
 
 static const char *

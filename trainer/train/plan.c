@@ -7,6 +7,7 @@
 #include "files.h"
 #include "freeze.h"
 #include "lora.h"
+#include "memory.h"
 #include "plan.h"
 #include "project.h"
 
@@ -17,8 +18,10 @@
 #define PRODUCTS 0.70
 #define COPIES 0.90
 #define ATTENTION 0.35
-#define PROGRAM (10.0 * 1048576)	/* code, libraries and a tokenizer, measured */
-#define THREAD 0.75e6			/* scratch of the products, and of attention */
+#define PROGRAM 5e6		/* code and libraries; measured */
+#define TOKEN 400.0		/* of a tokenizer, each: 51 of the 66 MB that one of 128,256 takes at most; measured */
+#define THREAD 0.72e6		/* scratch of the products, see gemm.c */
+#define QUERIES 48.0		/* a block of attention's, see attend.h */
 
 static const struct card {
 	const char *name, *title;
@@ -39,19 +42,25 @@ device_parse(struct device *d, const char *text, struct err *e)
 	*d = (struct device){ 0 };
 	if (strcmp(text, "cpu") == 0)
 		return 0;
-	if (strncmp(text, "cuda:", 5) != 0)
-		return err_set(e, "--device %s: cpu, cuda:SIZE as cuda:24GiB, or cuda:CARD", text);
-	d->cuda = true;
-	text += 5;
-	for (size_t i = 0; i < CARDS; i++)
+	d->cuda = strncmp(text, "cuda:", 5) == 0;
+	if (!d->cuda && strncmp(text, "cpu:", 4) != 0)
+		return err_set(e, "--device %s: cpu, cpu:SIZE as cpu:24GiB, cuda:SIZE, or cuda:CARD", text);
+	text += d->cuda ? 5 : 4;
+	for (size_t i = 0; d->cuda && i < CARDS; i++)
 		if (strcmp(text, cards[i].name) == 0) {
 			*d = (struct device){ true, cards[i].title, cards[i].gib * GIB, cards[i].flops, cards[i].bytes };
 			return 0;
 		}
 	if (sscanf(text, "%lf%3[GiB]%c", &size, unit, &after) != 2 || !(size > 0 && size < 1e6) || (strcmp(unit, "GiB") != 0 && strcmp(unit, "GB") != 0))
-		return err_set(e, "--device cuda:%s: a size as 24GiB, or one of 3090, 4090, a100, h100 and h200", text);
+		return err_set(e, "--device %s:%s: a size as 24GiB%s", d->cuda ? "cuda" : "cpu", text, d->cuda ? ", or one of 3090, 4090, a100, h100 and h200" : "");
 	d->memory = size * (unit[1] == 'i' ? GIB : 1e9);
 	return 0;
+}
+
+size_t
+plan_memory(void)
+{
+	return memory_available() / 32 * 31;
 }
 
 /* ---- memory ---- */
@@ -104,13 +113,15 @@ memory_of_card(struct plan *p, const struct planned *of)
 static void
 memory_of_cpu(struct plan *p, const struct planned *of)
 {
+	double length = of->length, D = of->c->head_dim;
+
 	need(p, "weights", 4.0 * of->all);
 	need(p, "gradients", 4.0 * of->trained);
 	need(p, "first moments", 4.0 * of->trained);
 	need(p, "second moments", 4.0 * of->trained);
-	need(p, "activations, their gradients, logits", (double)acts_size(of->c, of->tokens));
-	need(p, "scratch of the threads", of->threads * THREAD);
-	need(p, "program and tokenizer", PROGRAM);
+	need(p, "activations, their gradients, logits", (double)acts_size(of->c, of->tokens, p->keep));
+	need(p, "scratch of the threads", of->threads * fmax(THREAD, 4 * (3 * length * D + 2 * QUERIES * (length + D))));
+	need(p, "program and tokenizer", PROGRAM + TOKEN * of->c->vocab);
 }
 
 /* ---- time ---- */
@@ -167,9 +178,9 @@ plan_flops(const struct config *c, size_t parameters, double tokens, double leng
 void
 plan_make(struct plan *p, const struct planned *of)
 {
-	enum keep last = of->device.cuda ? KEEPS - 1 : KEEP_ALL;
+	enum keep first = of->recompute ? (enum keep)of->recompute - 1 : KEEP_ALL, last = of->recompute ? first : KEEPS - 1;
 
-	for (enum keep k = KEEP_ALL;; k++) {
+	for (enum keep k = first;; k++) {
 		*p = (struct plan){ .keep = k };
 		if (of->device.cuda)
 			memory_of_card(p, of);
@@ -277,6 +288,9 @@ describe(struct planned *of, struct config *c, const struct settings *set, struc
 	of->length = (int)length;
 	of->tokens = (int)(length * set->batch * (set->stage == STAGE_DPO ? 2 : 1));
 	of->accum = (double)set->accum;
+	of->recompute = set->recompute;
+	if (!of->device.cuda && of->device.memory == 0)
+		of->device.memory = (double)plan_memory();
 	if (set->peak > 0)
 		of->device.flops = set->peak * 1e12;
 	return 0;

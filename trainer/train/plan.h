@@ -1,7 +1,6 @@
 /* plan.h - what a run will need, said before it: memory item by item, and the time of a step operation by operation (sa-train --plan)
  *
- * Memory. On the CPU everything is float and everything a layer makes is kept; the activations are what acts_new() takes, to the byte. Of a card nothing has been
- * allocated: the plan is this one, computed. Master weights, gradients and both moments in float, activations in bfloat16, logits in chunks of LOGIT_ROWS rows,
+ * Memory. On the CPU everything is float, whatever products are of; the activations are what acts_new() takes, to the byte. Of a card nothing has been allocated: the plan is this one, computed. Master weights, gradients and both moments in float, activations in bfloat16, logits in chunks of LOGIT_ROWS rows,
  * cuBLASLt's workspace and the context. A frozen tensor is stored in bfloat16. The ladder: everything is kept (75.8 kB a token and layer of Llama-3.2-1B); norms
  * and SwiGLU are made again in the backward; of a block only what came in is kept, and all the rest is made again. The first rung that fits is taken.
  *
@@ -16,8 +15,8 @@
 #ifndef SA_PLAN_H
 #define SA_PLAN_H
 
-#include "config.h"
 #include "err.h"
+#include "model.h"
 
 struct device {
 	bool cuda;
@@ -26,10 +25,11 @@ struct device {
 	double flops, bytes;	/* a second, by the datasheet, dense bf16; 0: not known */
 };
 
-/* "cpu", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
+/* "cpu", "cpu:24GiB", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
 int device_parse(struct device *d, const char *text, struct err *e);
 
-enum keep { KEEP_ALL, KEEP_PRODUCTS, KEEP_BLOCKS, KEEPS };
+/* What a run on this machine may take, bytes: a part of what is available now is left to the files of others. 0: not known. */
+size_t plan_memory(void);
 
 /* What is planned. */
 struct planned {
@@ -40,6 +40,7 @@ struct planned {
 	double accum;		/* micro-batches a step */
 	size_t all, trained;	/* parameters */
 	int threads;
+	int recompute;		/* enum recompute of train.h; 0: the ladder */
 };
 
 #define PLAN_ITEMS 16

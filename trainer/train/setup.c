@@ -11,6 +11,7 @@
 #include "freeze.h"
 #include "lora.h"
 #include "order.h"
+#include "plan.h"
 #include "prefer.h"
 #include "run.h"
 
@@ -183,9 +184,28 @@ measure(const struct run *r, const struct portion *of, const uint32_t *order, si
 	}
 }
 
+/* What of the activations is kept. 0, or -1 when auto finds no room even for the least. */
+static int
+choose_keep(const struct run *r, int tokens, enum keep *keep, struct err *e)
+{
+	size_t rest = (r->grad.n + 2 * r->optim.zero.own) * sizeof(float), available = plan_memory();
+
+	*keep = r->set->recompute ? (enum keep)r->set->recompute - 1 : KEEP_ALL;
+	if (r->set->recompute || available == 0)
+		return 0;
+	while (rest + acts_size(&r->c, tokens, *keep) > available)
+		if (++*keep == KEEPS)
+			return err_set(e, "gradients, moments and a micro-batch of %d tokens take %.1f GB, %.1f are to be had: lower --batch or --cutoff, train a part "
+				       "(--freeze, --lora), or try --recompute blocks", tokens, (double)(rest + acts_size(&r->c, tokens, KEEP_BLOCKS)) / 1e9,
+				       (double)available / 1e9);
+	return 0;
+}
+
 static int
 allocate(struct run *r, struct err *e)
 {
+	enum keep keep;
+
 	long epochs = (r->schedule.steps + r->steps_per_epoch - 1) / r->steps_per_epoch;
 	struct most most = { 1, 1 };	/* a rank may have nothing to do */
 
@@ -204,7 +224,9 @@ allocate(struct run *r, struct err *e)
 	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
-	r->acts = acts_new(r->model, (int)most.tokens);
+	if (choose_keep(r, (int)most.tokens, &keep, e) < 0)
+		return -1;
+	r->acts = acts_new(r->model, (int)most.tokens, keep);
 	r->pos = xcalloc(most.tokens, sizeof *r->pos);
 	r->ids = xcalloc(most.tokens, sizeof *r->ids);
 	r->target = xcalloc(most.tokens, sizeof *r->target);

@@ -22,6 +22,9 @@ enum stage { STAGE_SFT, STAGE_DPO, STAGE_KTO };
 /* The numbers that matrix products are of; weights, gradients, sums and all else are float. auto: bf16 where the processor has an instruction for them. */
 enum compute { COMPUTE_F32, COMPUTE_BF16, COMPUTE_AUTO };
 
+/* What of a layer is made again in the backward: enum keep of model.h, one less. auto: the first that fits into the memory that there is. */
+enum recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_NORMS, RECOMPUTE_BLOCKS };
+
 enum store { STORE_AUTO, STORE_F32, STORE_F16, STORE_BF16 };	/* how weights are saved; auto: as config.json says */
 
 /* The command line. */
@@ -31,7 +34,7 @@ struct settings {
 	struct opt_list data, eval_data;
 	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip, eval_ratio, peak;
 	long long batch, accum, cutoff, seed, max_steps, warmup_steps, max_samples, save_every, keep, eval_every, threads;
-	int schedule, loss_norm, store, compute;
+	int schedule, loss_norm, store, compute, recompute;
 	bool resume, pack;
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
