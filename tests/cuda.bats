@@ -42,6 +42,10 @@ same_bits() {
 	same_bits attend_back
 }
 
+@test "cuda: attention over pages" {
+	same_bits attend_cached
+}
+
 @test "cuda: swiglu" {
 	same_bits swiglu
 }

@@ -7,7 +7,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
 shift
-[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu trainer/ops/cuda/columns.h trainer/ops/cuda/gpu.h
+[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu trainer/ops/cuda/columns.h trainer/ops/cuda/gpu.h trainer/ops/cuda/attend.h
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tab=$(printf '\t')
@@ -69,6 +69,52 @@ lane == 0	lane <= 1
 by > 0	by > 1
 0xffff0000u	0xfffe0000u
 [*] i [+] 1	* i
+cp_async_wait<0>	cp_async_wait<1>
+mid <= index	mid < index
+T / ROWS [+] nseq	T / ROWS + 1
+row < len [?]	row <= len ?
+first [+] r < len	first + r <= len
+row [+] r < len	row + r <= len
+row < p[.]len[)]	row <= p.len)
+KEYS < end	KEYS <= end
+> ahead	>= ahead
+mine > other	mine >= other
+other > mine	other >= mine
+row < rows[)]	row < 1)
+ahead [+] r > -16	ahead + r > 0
+ahead [+] r < M . 16	ahead + r < 0
+ahead >= M . 16 - 1	ahead >= M * 16 - 32
+ahead <= -15	ahead <= 0
+key < p[.]row [+] own [+] M . 16	key < p.row + own
+KEYS > p[.]row [+] own	KEYS > p.row + own + 16
+lane % 16, step	lane % 8, step
+lane / 8 % 2[)]	lane / 16 % 2)
+lane / 16[)]	lane / 8 % 2)
+results_a.a.m., s.m..2 . n., 	results_a(a[m], s[m][2 * n + 1], 
+half . 8	half
+h / .at[.]H / at[.]G.	h % at.G
+v, 2[)]	v, 1)
+top, 2	top, 1
+top > was [+] ATTEND_SLACK [?]	top < was + ATTEND_SLACK ?
+. LN_2 [+]	+
+row % H . T	row % H
+by = D / 16;	by = D / 32;
+1 - stage[)] . STAGE	1 - stage) * 0
+-edge_of	edge_of
+M[)] - edge_of	M) + edge_of
+= scale;	= 1;
+most, other[)]	most, -other)
+key [+] r < len	key + r <= len
+key % SPLIT == 0	key % SPLIT == 1
+<= kv[.]past.span.	< kv.past[span]
+len != group	len < group
+len <= group	len < group
+r >= group	r > group
+position % KV_PAGE	position
+row % group	row / group
+[(]int[)]t - kv	kv
+OWN, p[.]len[)]	OWN / 2, p.len)
+at[.]H / at[.]G :	1 :
 R
 
 # "LINE COLUMN" of every match of a rule outside of comments and #include lines.
@@ -118,6 +164,7 @@ for file; do
 	case $file in
 	*/columns.h) program=bias ;;
 	*/gpu.h) program=cross_entropy ;;
+	*/attend.h) program=attend ;;
 	*) program=$(basename "$file" .cu) ;;
 	esac
 	while IFS="$tab" read -r re new; do

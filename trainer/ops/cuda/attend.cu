@@ -5,117 +5,13 @@
  * multiplied with the values. Warps take 32 rows because a fragment of keys, once read from shared memory, then serves two products: with 16,
  * reading would take as long as multiplying (256 bytes for a product of 16 x 8 x 16, at 128 a clock, and 2 clocks a product on an A100).
  *
- * Keys go upwards, so that the first tile has a key for every row and the maximum is finite from then on; only tiles on the diagonal are masked. Keys
+ * Keys go upwards, so that the first tile has a key for every row; only tiles on the diagonal are masked. Keys
  * past the end of a sequence lie above the diagonal of all its rows. It has run under tests/cudasim only, not on a GPU. */
 #include "attend.h"
 
-enum {
-	M = 2, ROWS = ATTEND_WARPS * M * 16,
-	SLACK = 8,	/* log2 of how far a weight may pass 1 before a row's sums are brought to a new maximum (as FlashAttention-4 does) */
-};
+enum { M = 2, ROWS = ATTEND_WARPS * M * 16 };
 
 template <int D> static constexpr int keys_of = D > 64 ? 32 : 64;
-
-/* s[M x 16, KEYS] = queries times keys^T */
-template <int D, int KEYS> static __device__ __forceinline__ void
-scores(float s[M][KEYS / 8][4], const uint16_t *q, int own, const uint16_t *k)
-{
-#pragma unroll
-	for (int m = 0; m < M; m++)
-#pragma unroll
-		for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-			for (int i = 0; i < 4; i++)
-				s[m][n][i] = 0;
-#pragma unroll
-	for (int step = 0; step < D / 16; step++) {
-		uint32_t a[M][4], b[4];
-
-#pragma unroll
-		for (int m = 0; m < M; m++)
-			rows_a<D>(a[m], q, own + m * 16, step);
-#pragma unroll
-		for (int n = 0; n < KEYS / 16; n++) {
-			rows_b<D>(b, k, n * 16, step);
-#pragma unroll
-			for (int m = 0; m < M; m++) {
-				mma_m16n8k16(s[m][2 * n], a[m], b, s[m][2 * n]);
-				mma_m16n8k16(s[m][2 * n + 1], a[m], b + 2, s[m][2 * n + 1]);
-			}
-		}
-	}
-}
-
-/* Leave what a query may see: row, key: of s[0][0][0] in lane 0. */
-template <int KEYS> static __device__ __forceinline__ void
-mask(float s[M][KEYS / 8][4], int row, int key)
-{
-	row += threadIdx.x % WARP / 4;
-	key += threadIdx.x % 4 * 2;
-#pragma unroll
-	for (int m = 0; m < M; m++)
-#pragma unroll
-		for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-			for (int i = 0; i < 4; i++)
-				if (key + n * 8 + i % 2 > row + m * 16 + i / 2 * 8)
-					s[m][n][i] = -INFINITY;
-}
-
-/* Bring the sums of a row to a new maximum: half a row of acc[m]. */
-template <int D> static __device__ __forceinline__ void
-shrink(float acc[D / 8][4], float *sum, int half, float by)
-{
-	*sum *= by;
-#pragma unroll
-	for (int n = 0; n < D / 8; n++) {
-		acc[n][2 * half] *= by;
-		acc[n][2 * half + 1] *= by;
-	}
-}
-
-/* Scores of rows become weights exp2(by s - most); most follows the maximum of by s; sum is this lane's part of the row's. */
-template <int D, int KEYS> static __device__ __forceinline__ void
-soften(float s[M][KEYS / 8][4], float acc[M][D / 8][4], float most[M][2], float sum[M][2], float by)
-{
-#pragma unroll
-	for (int m = 0; m < M; m++)
-#pragma unroll
-		for (int half = 0; half < 2; half++) {
-			float was = most[m][half], top = s[m][0][2 * half];
-
-#pragma unroll
-			for (int n = 0; n < KEYS / 8; n++)
-				top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
-			top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
-			top = by * fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
-			if (__any_sync(ALL_LANES, top > was + SLACK)) {
-				most[m][half] = top > was + SLACK ? top : was;
-				shrink<D>(acc[m], &sum[m][half], half, exp2_approx(was - most[m][half]));
-			}
-#pragma unroll
-			for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-				for (int i = 2 * half; i < 2 * half + 2; i++) {
-					s[m][n][i] = exp2_approx(fmaf(s[m][n][i], by, -most[m][half]));
-					sum[m][half] += s[m][n][i];
-				}
-		}
-}
-
-template <int D, int KEYS> static __device__ __forceinline__ void
-add_values(float acc[M][D / 8][4], float s[M][KEYS / 8][4], const uint16_t *v)
-{
-#pragma unroll
-	for (int n = 0; n < KEYS / 16; n++) {
-		uint32_t a[M][4];
-
-#pragma unroll
-		for (int m = 0; m < M; m++)
-			results_a(a[m], s[m][2 * n], s[m][2 * n + 1]);
-		add_rows<D, M>(acc, a, v, n * 16);
-	}
-}
 
 /* grid: head, part from the last; the longest rows come first. */
 template <int D> static __global__ void __launch_bounds__(ATTEND_THREADS, 2)
@@ -124,15 +20,19 @@ forward_kernel(uint16_t *out, float *lse, struct attention at, float scale)
 	const int KEYS = keys_of<D>;
 	DYN_SHARED(uint16_t, q);
 	uint16_t *k = q + ROWS * D, *v = k + KEYS * D;
-	struct part p = part_of<ROWS>(at.cu, at.nseq, gridDim.y - 1 - blockIdx.y);
+	struct part p = part_of<ROWS>(at.cu, 1, at.nseq, gridDim.y - 1 - blockIdx.y);
 	int h = blockIdx.x, own = threadIdx.x / WARP * M * 16, lane = threadIdx.x % WARP, end = min(p.row + ROWS, p.len);
 	size_t from = (size_t)p.first * at.stride + h / (at.H / at.G) * D;
 	float acc[M][D / 8][4] = {}, s[M][KEYS / 8][4], most[M][2], sum[M][2] = {};
+	int last[M][2];	/* key of a row */
 
 	if (p.len == 0)
 		return;
 	for (int m = 0; m < M; m++)
-		most[m][0] = most[m][1] = -INFINITY;
+		for (int half = 0; half < 2; half++) {
+			most[m][half] = ATTEND_LEAST;
+			last[m][half] = p.row + own + m * 16 + half * 8 + lane / 4;
+		}
 	tile_load<D, ROWS>(q, at.q + (size_t)p.first * at.stride + h * D, at.stride, p.row, p.len);
 	tile_load<D, KEYS>(k, at.k + from, at.stride, 0, p.len);
 	cp_async_commit();
@@ -144,7 +44,7 @@ forward_kernel(uint16_t *out, float *lse, struct attention at, float scale)
 		tile_load<D, KEYS>(v, at.v + from, at.stride, key, p.len);
 		cp_async_commit();
 		if (seen)
-			scores<D, KEYS>(s, q, own, k);
+			scores<D, M, KEYS>(s, q, own, k);
 		cp_async_wait<0>();
 		__syncthreads();	/* the values are there, the keys no longer used */
 		if (key + KEYS < end)
@@ -153,21 +53,19 @@ forward_kernel(uint16_t *out, float *lse, struct attention at, float scale)
 		if (!seen)
 			continue;
 		if (key + KEYS > p.row + own)
-			mask<KEYS>(s, p.row + own, key);
-		soften<D, KEYS>(s, acc, most, sum, scale * LOG2_E);
-		add_values<D, KEYS>(acc, s, v);
+			mask<M, KEYS>(s, last, key);
+		soften<D, M, KEYS>(s, acc, most, sum, scale * LOG2_E);
+		add_values<D, M, KEYS>(acc, s, v);
 	}
 #pragma unroll
 	for (int m = 0; m < M; m++)
 #pragma unroll
 		for (int half = 0; half < 2; half++) {
-			int row = p.row + own + m * 16 + half * 8 + lane / 4;
-			float total = sum[m][half] + __shfl_xor_sync(ALL_LANES, sum[m][half], 1);
+			float total = row_sum(sum[m][half]);
 
-			total += __shfl_xor_sync(ALL_LANES, total, 2);
 			sum[m][half] = 1 / total;
-			if (lse && lane % 4 == 0 && row < p.len)
-				lse[(size_t)(p.first + row) * at.H + h] = most[m][half] * LN_2 + logf(total);
+			if (lse && lane % 4 == 0 && last[m][half] < p.len)
+				lse[(size_t)(p.first + last[m][half]) * at.H + h] = most[m][half] * LN_2 + logf(total);
 		}
 	store_rows<D, M>(out + ((size_t)p.first * at.H + h) * D, at.H * D, p.row + own, p.len, acc, sum, q, own);
 }

@@ -5,6 +5,8 @@
 #ifndef SA_ATTEND_H
 #define SA_ATTEND_H
 
+#include <float.h>
+
 #include "gpu.h"
 #include "gpu_ptx.h"
 #include "kernels.h"
@@ -22,37 +24,37 @@ struct attention {
 
 /* ---- which rows ---- */
 
-/* Rows `row`.. of a sequence of `len` tokens that begins at token `first`; len = 0: there is nothing to do. */
+/* Rows `row`.. of a sequence of `len` rows that begins at row `first`; len = 0: there is nothing to do. */
 struct part {
-	int first, len, row;
+	int sequence, first, len, row;
 };
 
-/* How many blocks of ROWS rows are enough for any nseq sequences of T tokens together. */
+/* How many blocks of ROWS rows are enough for any nseq sequences of T rows together. */
 template <int ROWS> static inline int
 parts_most(int T, int nseq)
 {
 	return T / ROWS + nseq;
 }
 
-/* The index'th part. Sequence s has the indices from cu[s] / ROWS + s on: at least as many as it has parts, for
- * floor(b / n) - floor(a / n) + 1 >= ceil((b - a) / n). So no list need be made, and the host need not know the lengths. */
+/* The index'th part, where a token is `each` rows. Sequence s, from row a on to row b, has the indices from floor(a / ROWS) + s on: at least as many as it has
+ * parts, for floor(b / n) - floor(a / n) + 1 >= ceil((b - a) / n). So no list need be made, and the host need not know the lengths. */
 template <int ROWS> static __device__ __forceinline__ struct part
-part_of(const int *cu, int nseq, int index)
+part_of(const int *cu, int each, int nseq, int index)
 {
 	int low = 0, high = nseq, first, len, row;
 
 	while (high - low > 1) {
 		int mid = (low + high) / 2;
 
-		if (cu[mid] / ROWS + mid <= index)
+		if (cu[mid] * each / ROWS + mid <= index)
 			low = mid;
 		else
 			high = mid;
 	}
-	first = cu[low];
-	len = cu[low + 1] - first;
+	first = cu[low] * each;
+	len = cu[low + 1] * each - first;
 	row = (index - first / ROWS - low) * ROWS;
-	return { first, row < len ? len : 0, row };
+	return { low, first, row < len ? len : 0, row };
 }
 
 /* ---- tiles: rows of D bf16 in shared memory ---- */
@@ -141,10 +143,9 @@ add_rows(float acc[M][D / 8][4], const uint32_t a[M][4], const uint16_t *tile, i
 	}
 }
 
-/* This warp's M x 16 rows of acc, rounded, into rows `row`.. of x, as far as they are below len; half a row of acc is times[m][0] or [1] (rows 8 and
- * on). By way of the tile's rows from `own` on, which nobody else uses, so that rows are written 16 bytes at a time. */
+/* Round M x 16 rows of acc into the tile's rows from `own` on, which only this warp uses; half a row of acc[m] is times[m][0], or [1] (rows 8 and on). */
 template <int D, int M> static __device__ __forceinline__ void
-store_rows(uint16_t *x, int stride, int row, int len, float acc[M][D / 8][4], const float times[M][2], uint16_t *tile, int own)
+round_rows(uint16_t *tile, int own, float acc[M][D / 8][4], const float times[M][2])
 {
 	int lane = threadIdx.x % WARP;
 
@@ -160,13 +161,135 @@ store_rows(uint16_t *x, int stride, int row, int len, float acc[M][D / 8][4], co
 				*(uint32_t *)to = bf16_pair(acc[m][n][2 * half] * times[m][half], acc[m][n][2 * half + 1] * times[m][half]);
 			}
 	__syncwarp();
+}
+
+/* The same, and from there into rows `row`.. of x, as far as they are below len, 16 bytes at a time. */
+template <int D, int M> static __device__ __forceinline__ void
+store_rows(uint16_t *x, int stride, int row, int len, float acc[M][D / 8][4], const float times[M][2], uint16_t *tile, int own)
+{
+	round_rows<D, M>(tile, own, acc, times);
 #pragma unroll
-	for (int i = lane; i < M * 16 * D / 8; i += WARP) {
+	for (int i = threadIdx.x % WARP; i < M * 16 * D / 8; i += WARP) {
 		int r = i / (D / 8), piece = i % (D / 8);
 
 		if (row + r < len)
 			*(uint4 *)(x + (size_t)(row + r) * stride + piece * 8) = *(const uint4 *)(tile + tile_at<D>(own + r, piece));
 	}
+}
+
+/* ---- weights: online softmax of the rows that a warp has ---- */
+
+/* log2 of how far a weight may pass 1 before the sums of its row are brought to a new maximum, which is seldom then (as FlashAttention-4 does). */
+#define ATTEND_SLACK 8
+/* The maximum of no scores: finite, so that rows that see nothing of a tile come to weights of 0. */
+#define ATTEND_LEAST (-FLT_MAX)
+
+/* s[M x 16, KEYS] = queries times keys^T */
+template <int D, int M, int KEYS> static __device__ __forceinline__ void
+scores(float s[M][KEYS / 8][4], const uint16_t *q, int own, const uint16_t *k)
+{
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				s[m][n][i] = 0;
+#pragma unroll
+	for (int step = 0; step < D / 16; step++) {
+		uint32_t a[M][4], b[4];
+
+#pragma unroll
+		for (int m = 0; m < M; m++)
+			rows_a<D>(a[m], q, own + m * 16, step);
+#pragma unroll
+		for (int n = 0; n < KEYS / 16; n++) {
+			rows_b<D>(b, k, n * 16, step);
+#pragma unroll
+			for (int m = 0; m < M; m++) {
+				mma_m16n8k16(s[m][2 * n], a[m], b, s[m][2 * n]);
+				mma_m16n8k16(s[m][2 * n + 1], a[m], b + 2, s[m][2 * n + 1]);
+			}
+		}
+	}
+}
+
+/* Leave the keys up to the last one that each of this lane's rows may see; key: the tile's first. */
+template <int M, int KEYS> static __device__ __forceinline__ void
+mask(float s[M][KEYS / 8][4], const int last[M][2], int key)
+{
+	key += threadIdx.x % 4 * 2;
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				if (key + n * 8 + i % 2 > last[m][i / 2])
+					s[m][n][i] = -INFINITY;
+}
+
+/* Bring the sums of a row to a new maximum: half a row of acc[m]. */
+template <int D> static __device__ __forceinline__ void
+shrink(float acc[D / 8][4], float *sum, int half, float by)
+{
+	*sum *= by;
+#pragma unroll
+	for (int n = 0; n < D / 8; n++) {
+		acc[n][2 * half] *= by;
+		acc[n][2 * half + 1] *= by;
+	}
+}
+
+/* Scores of rows become weights exp2(by s - most); most follows the maximum of by s; sum is this lane's part of the row's. */
+template <int D, int M, int KEYS> static __device__ __forceinline__ void
+soften(float s[M][KEYS / 8][4], float acc[M][D / 8][4], float most[M][2], float sum[M][2], float by)
+{
+#pragma unroll
+	for (int m = 0; m < M; m++)
+#pragma unroll
+		for (int half = 0; half < 2; half++) {
+			float was = most[m][half], top = s[m][0][2 * half];
+
+#pragma unroll
+			for (int n = 0; n < KEYS / 8; n++)
+				top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+			top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
+			top = by * fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
+			if (__any_sync(ALL_LANES, top > was + ATTEND_SLACK)) {
+				most[m][half] = top > was + ATTEND_SLACK ? top : was;
+				shrink<D>(acc[m], &sum[m][half], half, exp2_approx(was - most[m][half]));
+			}
+#pragma unroll
+			for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+				for (int i = 2 * half; i < 2 * half + 2; i++) {
+					s[m][n][i] = exp2_approx(fmaf(s[m][n][i], by, -most[m][half]));
+					sum[m][half] += s[m][n][i];
+				}
+		}
+}
+
+template <int D, int M, int KEYS> static __device__ __forceinline__ void
+add_values(float acc[M][D / 8][4], float s[M][KEYS / 8][4], const uint16_t *v)
+{
+#pragma unroll
+	for (int n = 0; n < KEYS / 16; n++) {
+		uint32_t a[M][4];
+
+#pragma unroll
+		for (int m = 0; m < M; m++)
+			results_a(a[m], s[m][2 * n], s[m][2 * n + 1]);
+		add_rows<D, M>(acc, a, v, n * 16);
+	}
+}
+
+/* What the four lanes of a row have together. */
+static __device__ __forceinline__ float
+row_sum(float v)
+{
+	v += __shfl_xor_sync(ALL_LANES, v, 1);
+	return v + __shfl_xor_sync(ALL_LANES, v, 2);
 }
 
 /* ---- launching ---- */

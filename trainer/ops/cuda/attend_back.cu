@@ -183,7 +183,7 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, co
 	uint32_t x[M][D / 16][4], y[M][D / 16][4];
 
 	if (threadIdx.x == 0)
-		kept[0] = part_of<OWN>(at.cu, at.nseq, OF_KEYS ? blockIdx.y : gridDim.y - 1 - blockIdx.y);
+		kept[0] = part_of<OWN>(at.cu, 1, at.nseq, OF_KEYS ? blockIdx.y : gridDim.y - 1 - blockIdx.y);
 	__syncthreads();
 	if (p.len == 0)
 		return;

@@ -83,6 +83,29 @@ int gpu_attend(struct gpu *g, uint16_t *out, float *lse, const uint16_t *q, cons
 int gpu_attend_back(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const uint16_t *out, const float *lse, const int *cu, int nseq, int longest, void *scratch, int T, int H, int G, int D);
 size_t gpu_attend_back_scratch(int T, int H, int G, int D);
 
+/* ---- attend_cached.cu: serving ---- */
+
+/* The keys and values of sequences, in pages of KV_PAGE tokens (op.h) that lie in one array, page p from element p * stride on; those of one layer, from
+ * element `at` of each page on, take gpu_kv_elements() elements: [G,KV_PAGE,D] keys, then as many values. Arrays are on the device, numbers on the host. */
+struct gpu_kv {
+	uint16_t *pages;
+	size_t stride, at;	/* multiples of 8 */
+	const int *table;	/* [nspans,table_stride]: page i of span s has its tokens i KV_PAGE on; what is past its last token is not read */
+	int table_stride;
+	const int *past;	/* [nspans]: the tokens that were there before */
+	const int *cu;		/* [nspans+1]: rows cu[s]..cu[s+1] of q, k, v are the span's new tokens, at positions past[s]... */
+	int nspans, T;		/* T = cu[nspans] */
+	int most, longest;	/* the largest number of new tokens, and of new and old ones together */
+};
+
+size_t gpu_kv_elements(int G, int D);
+/* Store k, v[T,G,D], tokens `stride` elements apart. */
+int gpu_kv_put(struct gpu *g, const struct gpu_kv *kv, const uint16_t *k, const uint16_t *v, int stride, int G, int D);
+/* q[T,H,D], tokens `stride` apart, sees all tokens of its sequence up to its own: out[T,H,D]. Row t of out is the same bits whatever else is in the batch, and
+ * whether its token comes alone or among others. scratch: gpu_attend_cached_scratch() bytes. D and H as gpu_attend()'s. */
+int gpu_attend_cached(struct gpu *g, uint16_t *out, const uint16_t *q, int stride, const struct gpu_kv *kv, void *scratch, int H, int G, int D);
+size_t gpu_attend_cached_scratch(int nspans, int longest, int H, int D);
+
 /* ---- swiglu.cu ---- */
 
 /* gate_up[T,2F]: F of gate, then F of up. out[T,F] = silu(gate) * up */
