@@ -136,6 +136,21 @@ gradient() {
 	near many one 1e-6
 }
 
+@test "ranks: DPO and KTO are those of one process, reference and divergence included" {
+	for stage in dpo kto; do
+		run=("${new[@]}" --stage $stage --data "$ROOT/tests/goldens/prefer/pairs.jsonl" --lr 3e-3 --batch 2 --accum 2 --max-steps 8 --dtype f32)
+		train "${run[@]}" --out one-$stage
+		expect_status 0
+		ranks 3 "${run[@]}" --out many-$stage
+		expect_status 0
+		near many-$stage one-$stage 1e-5
+		for value in rewards/margins rewards/accuracies kl; do
+			paste <(jq ".[\"$value\"] // 0" many-$stage/log.jsonl) <(jq ".[\"$value\"] // 0" one-$stage/log.jsonl) |
+				awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-5) exit 1 }' || { echo "$stage: $value" | fail; }
+		done
+	done
+}
+
 @test "ranks: a part of the tensors, and adapters, are trained as by one process" {
 	for part in "--freeze *embed* --freeze *layers.0*" "--lora 4:8:all --merge"; do
 		run=(--tokenizer "$T/tiny" --seed 7 --threads 1 --data "$T/data.jsonl" "${short[@]}" --max-steps 6 --dtype f32 --weight-decay 0.1)
@@ -250,13 +265,35 @@ said_once() { assert_equal "$(grep -c "^sa-train: $1" stderr)" 1; }
 	[ -e good/out/model.safetensors ]
 }
 
+# poison DIR TOKEN - make the embedding of a token NaN
+poison() {
+	local header at
+
+	header=$(od -An -td8 -N8 "$1/model.safetensors" | tr -d ' ')
+	at=$(tail -c +9 "$1/model.safetensors" | head -c "$header" | jq '.["model.embed_tokens.weight"].data_offsets[0]')
+	printf '\377%.0s' $(seq 128) | dd of="$1/model.safetensors" bs=1 seek=$((8 + header + at + 128 * $2)) conv=notrunc status=none
+}
+
 @test "ranks: a number that is not finite is told once, by line and tensor, whichever rank has it" {
-	# A line that every rank has in its part of the step at some time; see the test of the same in sa-train.bats.
-	ranks 3 "${tiny[@]}" "${short[@]}" --out out --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --epochs 200 --eps 1e-30 --weight-decay 1000
+	# Only the sample with a # looks it up; the head has weights of its own.
+	jq '.tie_word_embeddings = false' "$T/tiny/config.json" >untied.json
+	train --init untied.json "${new[@]:2}" --data "$T/data.jsonl" --max-steps 1 --dtype f32 --out start
+	poison start 2
+	for i in 1 2 3 4 5 6 7 8; do
+		jq -nc --arg i $i '{prompt: "number \($i)", response: "it is \($i)"}'
+	done | sed '5s/it is/it # is/' >d.jsonl
+	run=(--model start --data d.jsonl --batch 1 --accum 8 --epochs 1 --threads 1 --out out)
+	for seed in 1 2 3; do
+		ranks 4 "${run[@]}" --seed $seed
+		expect_status 1
+		said_once "\(rank [123]: \)\?step 1: the loss is nan; d.jsonl:5, first in the weights model.embed_tokens.weight; nothing was saved"
+		[ ! -e out/model.safetensors ]
+	done
+	grep -q "sa-train: rank [123]: step 1" stderr
+	# One that is in the sum of all.
+	ranks 3 "${tiny[@]}" "${short[@]}" --out sum --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --epochs 200 --eps 1e-30 --weight-decay 1000
 	expect_status 1
-	said_once ".*the gradients' norm is "
-	expect_stderr_has "; $T/data.jsonl:" ", first in the gradient of model." "; nothing was saved"
-	[ ! -e out/model.safetensors ]
+	said_once ".*the gradients' norm is .*; $T/data.jsonl:.*, first in the gradient of model.*; nothing was saved"
 }
 
 @test "ranks: a full disk ends them all with 4 and leaves the earlier checkpoint whole" {

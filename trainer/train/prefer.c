@@ -77,21 +77,22 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 
 /* ---- the reference ---- */
 
+/* Each rank does its part. */
 static int
 score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 {
 	double shown = clock_seconds();
-	size_t to;
+	size_t from = 0, end = of->packs.n, to;
 
-	for (size_t from = 0; from < of->packs.n; from = to) {
+	for (run_share(r, of, NULL, &from, &end); from < end; from = to) {
 		struct batch b;
 
-		to = from + r->micro < of->packs.n ? from + r->micro : of->packs.n;
+		to = from + r->micro < end ? from + r->micro : end;
 		if (!isfinite(score(r, of, NULL, from, to, logp, &b)))
 			return err_set(e, "the reference's loss is not finite in packs %zu to %zu", from + 1, to);
 		if (clock_seconds() - shown > 10) {
 			shown = clock_seconds();
-			warn("reference: %zu of %zu", to, of->packs.n);
+			warn("reference: %zu of %zu", to, end);
 		}
 	}
 	return 0;
@@ -166,12 +167,29 @@ write_cache(const char *path, const struct header *h, const double *values, size
 	return rc;
 }
 
+/* ref[all], by all ranks together, and into the cache. */
+static int
+make_reference(struct run *r, const char *path, const struct header *h, size_t all, struct err *e)
+{
+	struct prefer *p = &r->prefer;
+	int rc = score_all(r, &r->data, p->ref, e);
+
+	if (rc == 0 && all > h->n)
+		rc = score_all(r, &p->mismatched, p->ref + h->n, e);
+	rc = comm_agree(r->comm, rc, e);
+	if (rc < 0)
+		return rc;
+	comm_sum(r->comm, p->ref, all);	/* what is another rank's is 0 here */
+	return comm_agree(r->comm, r->comm->rank == 0 ? write_cache(path, h, p->ref, all, e) : 0, e);
+}
+
 int
 prefer_reference(struct run *r, struct err *e)
 {
 	struct prefer *p = &r->prefer;
 	size_t n = r->samples.n, all = r->set->stage == STAGE_KTO ? 2 * n : n;
 	struct header h = { .n = n };
+	bool cached;
 	char *path;
 	int rc = 0;
 
@@ -182,13 +200,12 @@ prefer_reference(struct run *r, struct err *e)
 	path = path_join(r->set->out, "reference.bin");
 	p->ref = xcalloc(all, sizeof *p->ref);
 	p->now = xcalloc(all, sizeof *p->now);
-	if (!read_cache(path, &h, p->ref, all)) {
-		rc = score_all(r, &r->data, p->ref, e);
-		if (rc == 0 && all > n)
-			rc = score_all(r, &p->mismatched, p->ref + n, e);
-		if (rc == 0)
-			rc = write_cache(path, &h, p->ref, all, e);
-	}
+	cached = r->comm->rank == 0 && read_cache(path, &h, p->ref, all);
+	comm_broadcast(r->comm, &cached, sizeof cached);
+	if (cached)
+		comm_broadcast(r->comm, p->ref, all * sizeof *p->ref);
+	else
+		rc = make_reference(r, path, &h, all, e);
 	free(path);
 	return rc;
 }
@@ -197,8 +214,8 @@ prefer_reference(struct run *r, struct err *e)
 
 /* What a step's packs have been so far. */
 struct tally {
-	double loss, reward[2];		/* sums; rewards of the desired and of the others */
-	size_t n[2], right, packs;
+	double packs;			/* of the whole step */
+	double loss, reward[2], n[2], right;	/* sums; rewards of the desired and of the others, and how many */
 };
 
 /* Each supervised token's part in the gradient: that of its response's log-probability, a token's loss being minus its own. */
@@ -245,13 +262,12 @@ weigh_one(struct run *r, const struct batch *b, int s, uint32_t sample, double z
 	weigh(r, b, s, slope);
 }
 
-/* z of reward.h over the packs of a step. */
+/* The sum of which z of reward.h is the mean, over this rank's packs. 0; 1 when a signal came. */
 static int
-divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double *z)
+divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double *sum)
 {
 	const struct prefer *p = &r->prefer;
 	size_t n = r->samples.n, next;
-	double sum = 0;
 
 	for (size_t at = from; at < to; at = next) {
 		struct batch b;
@@ -261,9 +277,8 @@ divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double 
 		next = at + r->micro < to ? at + r->micro : to;
 		score(r, &p->mismatched, order, at, next, p->now + n, &b);
 		for (size_t i = at; i < next; i++)
-			sum += p->now[n + order[i]] - p->ref[n + order[i]];
+			*sum += p->now[n + order[i]] - p->ref[n + order[i]];
 	}
-	*z = fmax(0, sum / (double)(to - from));
 	return 0;
 }
 
@@ -272,46 +287,73 @@ conclude(const struct tally *y, bool kto, double z, struct entry *en)
 {
 	struct rewards *w = &en->rewards;
 
-	en->loss = y->loss / (double)y->packs;
+	en->loss = y->loss / y->packs;
 	w->there = true;
-	w->chosen = y->n[0] ? y->reward[0] / (double)y->n[0] : NAN;
-	w->rejected = y->n[1] ? y->reward[1] / (double)y->n[1] : NAN;
+	w->chosen = y->n[0] > 0 ? y->reward[0] / y->n[0] : NAN;
+	w->rejected = y->n[1] > 0 ? y->reward[1] / y->n[1] : NAN;
 	w->margin = w->chosen - w->rejected;
-	w->accuracy = (double)y->right / (double)y->packs;
+	w->accuracy = y->right / y->packs;
 	w->kl = kto ? z : NAN;
 }
 
-int
-prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, struct entry *en, struct err *e)
+/* This rank's packs of a step: each response's part in the gradient by what it is worth now. 0, also when a loss is not finite: from..to is then the micro-batch
+ * that made it so; 1 when a signal came. */
+static int
+accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, double z, struct tally *y)
 {
-	bool kto = r->set->stage == STAGE_KTO;
-	struct tally y = { .packs = to - from };
-	double z = 0, loss;
+	const uint32_t *sample = r->data.packs.sample;
 	size_t next;
 
-	if (kto && divergence(r, order, from, to, &z) != 0)
-		return 1;
-	for (size_t at = from; at < to; at = next) {
-		const uint32_t *sample = r->data.packs.sample;
+	for (size_t at = *from; at < *to; at = next) {
 		struct batch b;
+		double loss;
 
 		if (run_stopped)
 			return 1;
-		next = at + r->micro < to ? at + r->micro : to;
+		next = at + r->micro < *to ? at + r->micro : *to;
 		loss = score(r, &r->data, order, at, next, r->prefer.now, &b);
-		if (!isfinite(loss) || !isfinite(z))
-			return run_not_finite(r, "the loss", isfinite(loss) ? z : loss, en->step, &r->data, order, at, next, e);
+		if (!isfinite(loss)) {
+			y->loss = loss;
+			*from = at;
+			*to = next;
+			return 0;
+		}
 		for (size_t i = at; i < next; i++) {
 			size_t k = r->data.packs.at[order[i]];
 
-			if (kto)
-				weigh_one(r, &b, (int)(i - at), sample[k], z, &y);
+			if (r->set->stage == STAGE_KTO)
+				weigh_one(r, &b, (int)(i - at), sample[k], z, y);
 			else
-				weigh_pair(r, &b, 2 * (int)(i - at), sample + k, &y);
+				weigh_pair(r, &b, 2 * (int)(i - at), sample + k, y);
 		}
 		b.weight = r->weight;
-		model_back(r->model, r->acts, &b, &r->grad, (float)(1 / (double)y.packs));
+		model_back(r->model, r->acts, &b, &r->grad, (float)(1 / y->packs));
 	}
+	return 0;
+}
+
+int
+prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, size_t packs, struct entry *en, struct err *e)
+{
+	bool kto = r->set->stage == STAGE_KTO;
+	struct tally y = { .packs = (double)packs };
+	double z = 0, own;
+	int rc = kto ? comm_agree(r->comm, divergence(r, order, from, to, &z), e) : 0;
+
+	if (rc != 0)
+		return rc;
+	comm_sum(r->comm, &z, 1);
+	z = fmax(0, z / y.packs);
+	if (!isfinite(z))
+		return run_not_finite(r, "the loss", z, en->step, &r->data, order, from, to, e);
+	rc = comm_agree(r->comm, accumulate(r, order, &from, &to, z, &y), e);
+	if (rc != 0)
+		return rc;
+	own = y.loss;
+	comm_sum(r->comm, (double *)&y, sizeof y / sizeof(double));
+	y.packs = (double)packs;
+	if (!isfinite(y.loss))
+		return run_not_finite(r, "the loss", y.loss, en->step, &r->data, order, from, isfinite(own) ? from : to, e);
 	conclude(&y, kto, z, en);
 	return 0;
 }

@@ -14,10 +14,11 @@
 
 /* KTO's mismatched pairs. After run_read_data(). */
 int prefer_data(struct run *r, struct err *e);
-/* The reference's log-probabilities, while r->model is still the reference. 0; -1 with a message. */
+/* The reference's log-probabilities, while r->model is still the reference. Collective. 0; -1 with a message. */
 int prefer_reference(struct run *r, struct err *e);
-/* As the accumulation of train.c: adds the gradients of packs order[from..to) to r->grad. 0; 1 when a signal came; -1. */
-int prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, struct entry *en, struct err *e);
+/* As the accumulation of train.c: adds the gradients of packs order[from..to), which are this rank's of the step's `packs`, to r->grad. Collective. 0; 1 when a
+ * signal came; -1. */
+int prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, size_t packs, struct entry *en, struct err *e);
 /* What a resumed run must have in common, into r->identity. */
 void prefer_identify(struct run *r);
 void prefer_free(struct prefer *p);

@@ -168,13 +168,12 @@ struct most {
 	size_t tokens, samples;
 };
 
-/* In this rank's part of packs order[from..to). */
 static void
 measure(const struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct most *most)
 {
 	size_t next;
 
-	for (run_share(r, of, order, &from, &to); from < to; from = next) {
+	for (; from < to; from = next) {
 		struct amount a;
 
 		next = from + r->micro < to ? from + r->micro : to;
@@ -184,11 +183,11 @@ measure(const struct run *r, const struct portion *of, const uint32_t *order, si
 	}
 }
 
-/* What of the activations is kept. 0, or -1 when auto finds no room even for the least. */
+/* What of the activations is kept; ranks of one machine share its memory. 0, or -1 when auto finds no room even for the least. */
 static int
 choose_keep(const struct run *r, int tokens, enum keep *keep, struct err *e)
 {
-	size_t rest = (r->grad.n + 2 * r->optim.zero.own) * sizeof(float), available = plan_memory();
+	size_t rest = (r->grad.n + 2 * r->optim.zero.own) * sizeof(float), available = plan_memory() / (size_t)r->comm->local;
 
 	*keep = r->set->recompute ? (enum keep)r->set->recompute - 1 : KEEP_ALL;
 	if (r->set->recompute || available == 0)
@@ -199,6 +198,16 @@ choose_keep(const struct run *r, int tokens, enum keep *keep, struct err *e)
 				       "(--freeze, --lora), or try --recompute blocks", tokens, (double)(rest + acts_size(&r->c, tokens, KEEP_BLOCKS)) / 1e9,
 				       (double)available / 1e9);
 	return 0;
+}
+
+/* This rank's part of all of it, in the data's order. */
+static void
+measure_whole(const struct run *r, const struct portion *of, struct most *most)
+{
+	size_t from = 0, to = of->packs.n;
+
+	run_share(r, of, NULL, &from, &to);
+	measure(r, of, NULL, from, to, most);
 }
 
 static int
@@ -213,14 +222,15 @@ allocate(struct run *r, struct err *e)
 	for (long k = 0; k < epochs * r->steps_per_epoch; k++) {
 		struct place p = run_place(r, k);
 
+		run_share(r, &r->data, run_order(r, p.epoch), &p.from, &p.to);
 		measure(r, &r->data, run_order(r, p.epoch), p.from, p.to, &most);
-		if (r->prefer.mismatched.packs.n > 0)
+		if (r->prefer.mismatched.packs.n > 0)	/* in KTO's steps the same packs of it */
 			measure(r, &r->prefer.mismatched, run_order(r, p.epoch), p.from, p.to, &most);
 	}
-	measure(r, &r->eval, NULL, 0, r->eval.packs.n, &most);
+	measure_whole(r, &r->eval, &most);
 	if (r->set->stage != STAGE_SFT) {	/* the reference goes through them in the data's order */
-		measure(r, &r->data, NULL, 0, r->data.packs.n, &most);
-		measure(r, &r->prefer.mismatched, NULL, 0, r->prefer.mismatched.packs.n, &most);
+		measure_whole(r, &r->data, &most);
+		measure_whole(r, &r->prefer.mismatched, &most);
 	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
@@ -320,8 +330,6 @@ prepare(struct run *r, struct err *e)
 {
 	const struct settings *set = r->set;
 
-	if (r->comm->size > 1 && set->stage != STAGE_SFT)
-		return err_set(e, "--stage dpo and kto run in one process only");
 	if (read_config(r, e) < 0 || make_sampler(r, e) < 0 || run_read_data(r, e) < 0 || prefer_data(r, e) < 0)
 		return -1;
 	plan(r);

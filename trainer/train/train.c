@@ -113,14 +113,13 @@ agree_highest(const struct run *r, struct highest *h)
 	free(all);
 }
 
-/* The same of all ranks' packs *p, of which this rank's are left. */
+/* The same by all ranks, each its part. */
 static int
 accumulate_all(struct run *r, const uint32_t *order, struct place *p, double scale, struct entry *en, struct highest *h, struct err *e)
 {
 	double own;
 	int rc;
 
-	run_share(r, &r->data, order, &p->from, &p->to);
 	rc = comm_agree(r->comm, accumulate(r, order, p, scale, en, h), e);
 	if (rc != 0)
 		return rc;
@@ -138,6 +137,7 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 {
 	const uint32_t *order = run_order(r, p.epoch);
 	struct amount a = run_amount(r, &r->data, order, p.from, p.to);
+	size_t packs = p.to - p.from;
 	int rc;
 
 	en->tokens = (long)a.tokens;
@@ -145,10 +145,11 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	en->flops = a.flops;
 	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.packs.n;
 	memset(r->grad.all, 0, r->grad.n * sizeof(float));
+	run_share(r, &r->data, order, &p.from, &p.to);
 	if (r->set->stage == STAGE_SFT)
 		rc = accumulate_all(r, order, &p, 1 / run_divisor(r, &a), en, h, e);
 	else
-		rc = prefer_accumulate(r, order, p.from, p.to, en, e);
+		rc = prefer_accumulate(r, order, p.from, p.to, packs, en, e);
 	if (rc != 0)
 		return rc;
 	en->grad_norm = optim_reduce(&r->optim, r->model, &r->grad);
