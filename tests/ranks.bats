@@ -7,7 +7,7 @@ setup() {
 	command -v mpirun >/dev/null || skip "there is no mpirun (Debian: openmpi-bin)"
 	[ -e "$BUILD/sa-mpi.so" ] || skip "sa-mpi.so was not built: there was no mpicc (Debian: libopenmpi-dev)"
 	T=$ROOT/tests/goldens/train
-	new=(--init "$T/tiny/config.json" --model "$T/tiny" --seed 7 --threads 1)
+	new=(--init "$T/tiny/config.json" --model "$T/tiny" --seed 7 --threads 1 --compute f32)
 	tiny=("${new[@]}" --data "$T/data.jsonl")
 	short=(--lr 3e-3 --batch 2 --accum 3 --warmup-ratio 0.1)
 	# More processes than processors, maybe in a container. What the launchers of MPI never release is no leak of ours.
@@ -70,12 +70,15 @@ near() {
 }
 
 @test "ranks: the same number of them gives the same bits" {
-	for out in a b; do
-		ranks 3 "${tiny[@]}" "${short[@]}" --epochs 3 --out $out
-		expect_status 0
+	for compute in f32 bf16; do
+		for out in a b; do
+			ranks 3 "${tiny[@]}" "${short[@]}" --epochs 3 --compute $compute --out $out
+			expect_status 0
+		done
+		cmp a/model.safetensors b/model.safetensors
+		assert_equal "$(losses a)" "$(losses b)"
+		rm -r a b
 	done
-	cmp a/model.safetensors b/model.safetensors
-	assert_equal "$(losses a)" "$(losses b)"
 }
 
 # gradient DIR - the floats of a single step's gradient, which without beta1 and a clip is the first moment
@@ -153,7 +156,7 @@ gradient() {
 
 @test "ranks: a part of the tensors, and adapters, are trained as by one process" {
 	for part in "--freeze *embed* --freeze *layers.0*" "--lora 4:8:all --merge"; do
-		run=(--tokenizer "$T/tiny" --seed 7 --threads 1 --data "$T/data.jsonl" "${short[@]}" --max-steps 6 --dtype f32 --weight-decay 0.1)
+		run=(--tokenizer "$T/tiny" --seed 7 --threads 1 --compute f32 --data "$T/data.jsonl" "${short[@]}" --max-steps 6 --dtype f32 --weight-decay 0.1)
 		[ -d start ] || train "${tiny[@]}" "${short[@]}" --max-steps 1 --dtype f32 --out start
 		set -f
 		run+=(--model start $part)
