@@ -1,20 +1,16 @@
 /* culprit.c - which sample made a number that is not finite, and in which tensor it was first */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "run.h"
 
-/* Run one sample forward and backward, alone. True when something of it is not finite: *tensor says what was first. */
-static bool
-spoils(struct run *r, const struct samples *from, uint32_t sample, char tensor[MODEL_BAD])
+/* Run one sample forward and backward, alone. *bad: something of it is not finite; tensor says what was first. */
+static int
+inspect(struct run *r, const struct samples *from, uint32_t sample, bool *bad, char tensor[MODEL_BAD], struct err *e)
 {
 	struct batch b = run_gather_one(r, from, sample);
-	double loss;
 
-	memset(r->grad.all, 0, r->grad.n * sizeof(float));
-	loss = model_train(r->model, r->acts, &b, &r->grad, 1 / (float)from->v[sample].supervised);
-	return model_first_bad(r->model, r->acts, &b, &r->grad, tensor) || !isfinite(loss);
+	return r->engine->inspect(r->engine, &b, 1 / (float)from->v[sample].supervised, bad, tensor, e);
 }
 
 static const char *
@@ -23,7 +19,7 @@ word(double x)
 	return isnan(x) ? "nan" : x > 0 ? "inf" : "-inf";
 }
 
-/* The first of order[from..to) that does, in e. */
+/* The first of order[from..to) that spoils it, in e; or that the device failed. */
 static bool
 find(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
 {
@@ -32,12 +28,17 @@ find(struct run *r, const char *what, double x, long step, const struct portion 
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
-		for (size_t at = of->packs.at[pack]; at < of->packs.at[pack + 1]; at++)
-			if (spoils(r, of->from, of->packs.sample[at], tensor)) {
+		for (size_t at = of->packs.at[pack]; at < of->packs.at[pack + 1]; at++) {
+			bool bad;
+
+			if (inspect(r, of->from, of->packs.sample[at], &bad, tensor, e) < 0)
+				return true;
+			if (bad) {
 				err_set(e, "step %ld: %s is %s; %s, first in %s; nothing was saved", step, what, word(x),
 					run_where(r, of->from, of->packs.sample[at], where, sizeof where), tensor);
 				return true;
 			}
+		}
 	}
 	return false;
 }

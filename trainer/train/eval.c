@@ -13,21 +13,24 @@ run_eval_due(const struct run *r)
 	return r->eval.packs.n > 0 && step > 0 && step != r->state.evaluated && (step % r->eval_every == 0 || step == r->schedule.steps);
 }
 
-/* Over this rank's packs from..to. */
+/* Over this rank's packs from..to. 0; 1 when a signal came; -STATUS_IO. */
 static int
-sum_losses(struct run *r, size_t from, size_t to, double *sum)
+sum_losses(struct run *r, size_t from, size_t to, double *sum, struct err *e)
 {
 	size_t next;
 
 	*sum = 0;
 	for (; from < to; from = next) {
 		struct batch b;
+		double loss;
 
 		if (run_stopped)
 			return 1;
 		next = from + r->micro < to ? from + r->micro : to;
 		b = run_gather(r, &r->eval, NULL, from, next);
-		*sum += model_train(r->model, r->acts, &b, NULL, 1);
+		if (r->engine->pass(r->engine, &b, false, 1, &loss, e) < 0)
+			return -STATUS_IO;
+		*sum += loss;
 	}
 	return 0;
 }
@@ -43,7 +46,7 @@ run_evaluate(struct run *r, bool *better, struct err *e)
 	int rc;
 
 	run_share(r, &r->eval, NULL, &from, &to);
-	rc = comm_agree(r->comm, sum_losses(r, from, to, &sum), e);
+	rc = comm_agree(r->comm, sum_losses(r, from, to, &sum, e), e);
 	if (rc != 0)
 		return rc;
 	comm_sum(r->comm, &sum, 1);

@@ -56,23 +56,24 @@ prefer_identify(struct run *r)
 	json_decref(j);
 }
 
-/* Forward pass over packs order[from..to): logp[i] of each sample i in them. *b stays laid out, and what its backward needs is kept. The sum of losses. */
-static double
-score(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, double *logp, struct batch *b)
+/* Forward pass over packs order[from..to): logp[i] of each sample i in them, and the sum of losses. *b stays laid out, and what its backward needs is
+ * kept. 0, or -STATUS_IO. */
+static int
+score(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, double *logp, struct batch *b, double *loss, struct err *e)
 {
-	double loss;
 	int s = 0;
 
 	*b = run_gather(r, of, order, from, to);
 	b->weight = NULL;
-	loss = model_train(r->model, r->acts, b, NULL, 1);
+	if (r->engine->pass(r->engine, b, false, 1, loss, e) < 0)
+		return -STATUS_IO;
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
 		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++)
 			logp[of->packs.sample[k]] = -run_sequence_loss(b, s++);
 	}
-	return loss;
+	return 0;
 }
 
 /* ---- the reference ---- */
@@ -86,9 +87,12 @@ score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 
 	for (run_share(r, of, NULL, &from, &end); from < end; from = to) {
 		struct batch b;
+		double loss;
 
 		to = from + r->micro < end ? from + r->micro : end;
-		if (!isfinite(score(r, of, NULL, from, to, logp, &b)))
+		if (score(r, of, NULL, from, to, logp, &b, &loss, e) < 0)
+			return -1;
+		if (!isfinite(loss))
 			return err_set(e, "the reference's loss is not finite in packs %zu to %zu", from + 1, to);
 		if (clock_seconds() - shown > 10) {
 			shown = clock_seconds();
@@ -262,20 +266,22 @@ weigh_one(struct run *r, const struct batch *b, int s, uint32_t sample, double z
 	weigh(r, b, s, slope);
 }
 
-/* The sum of which z of reward.h is the mean, over this rank's packs. 0; 1 when a signal came. */
+/* The sum of which z of reward.h is the mean, over this rank's packs. 0; 1 when a signal came; -STATUS_IO. */
 static int
-divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double *sum)
+divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double *sum, struct err *e)
 {
 	const struct prefer *p = &r->prefer;
 	size_t n = r->samples.n, next;
 
 	for (size_t at = from; at < to; at = next) {
 		struct batch b;
+		double loss;
 
 		if (run_stopped)
 			return 1;
 		next = at + r->micro < to ? at + r->micro : to;
-		score(r, &p->mismatched, order, at, next, p->now + n, &b);
+		if (score(r, &p->mismatched, order, at, next, p->now + n, &b, &loss, e) < 0)
+			return -STATUS_IO;
 		for (size_t i = at; i < next; i++)
 			*sum += p->now[n + order[i]] - p->ref[n + order[i]];
 	}
@@ -297,9 +303,9 @@ conclude(const struct tally *y, bool kto, double z, struct entry *en)
 }
 
 /* This rank's packs of a step: each response's part in the gradient by what it is worth now. 0, also when a loss is not finite: from..to is then the micro-batch
- * that made it so; 1 when a signal came. */
+ * that made it so; 1 when a signal came; -STATUS_IO. */
 static int
-accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, double z, struct tally *y)
+accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, double z, struct tally *y, struct err *e)
 {
 	const uint32_t *sample = r->data.packs.sample;
 	size_t next;
@@ -311,7 +317,8 @@ accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, doubl
 		if (run_stopped)
 			return 1;
 		next = at + r->micro < *to ? at + r->micro : *to;
-		loss = score(r, &r->data, order, at, next, r->prefer.now, &b);
+		if (score(r, &r->data, order, at, next, r->prefer.now, &b, &loss, e) < 0)
+			return -STATUS_IO;
 		if (!isfinite(loss)) {
 			y->loss = loss;
 			*from = at;
@@ -327,7 +334,8 @@ accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, doubl
 				weigh_pair(r, &b, 2 * (int)(i - at), sample + k, y);
 		}
 		b.weight = r->weight;
-		model_back(r->model, r->acts, &b, &r->grad, (float)(1 / y->packs));
+		if (r->engine->back(r->engine, &b, (float)(1 / y->packs), e) < 0)
+			return -STATUS_IO;
 	}
 	return 0;
 }
@@ -338,7 +346,7 @@ prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, 
 	bool kto = r->set->stage == STAGE_KTO;
 	struct tally y = { .packs = (double)packs };
 	double z = 0, own;
-	int rc = kto ? comm_agree(r->comm, divergence(r, order, from, to, &z), e) : 0;
+	int rc = kto ? comm_agree(r->comm, divergence(r, order, from, to, &z, e), e) : 0;
 
 	if (rc != 0)
 		return rc;
@@ -346,7 +354,7 @@ prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, 
 	z = fmax(0, z / y.packs);
 	if (!isfinite(z))
 		return run_not_finite(r, "the loss", z, en->step, &r->data, order, from, to, e);
-	rc = comm_agree(r->comm, accumulate(r, order, &from, &to, z, &y), e);
+	rc = comm_agree(r->comm, accumulate(r, order, &from, &to, z, &y, e), e);
 	if (rc != 0)
 		return rc;
 	own = y.loss;

@@ -6,6 +6,7 @@
 
 #include "checkpoint.h"
 #include "comm.h"
+#include "engine.h"
 #include "log.h"
 #include "model.h"
 #include "optim.h"
@@ -49,7 +50,7 @@ struct run {
 	bool *trained;			/* which of the model's tensors are; NULL: all */
 	struct weights grad;		/* of those */
 	struct optim optim;
-	struct acts *acts;
+	struct engine *engine;
 	struct log log;
 	json_t *identity;		/* what a resumed run must have in common with this one */
 	struct state state;		/* of the run so far, beside weights and moments */

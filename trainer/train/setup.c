@@ -236,7 +236,7 @@ allocate(struct run *r, struct err *e)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
 	if (choose_keep(r, (int)most.tokens, &keep, e) < 0)
 		return -1;
-	r->acts = acts_new(r->model, (int)most.tokens, keep);
+	r->engine = engine_cpu(r->model, &r->optim, &r->grad, (int)most.tokens, keep);
 	r->pos = xcalloc(most.tokens, sizeof *r->pos);
 	r->ids = xcalloc(most.tokens, sizeof *r->ids);
 	r->target = xcalloc(most.tokens, sizeof *r->target);
@@ -321,7 +321,7 @@ announce(const struct run *r)
 		warn("%d ranks, %d of them on this machine; the samples of a step and the moments are divided among them", r->comm->size, r->comm->local);
 	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory%s", r->model->w.n, r->schedule.steps, r->set->batch,
 	     r->set->accum, r->set->pack ? "packs" : r->set->stage == STAGE_DPO ? "pairs" : "samples", r->schedule.warmup,
-	     ((r->model->w.n + r->grad.n + 2 * r->optim.zero.own) * sizeof(float) + acts_bytes(r->acts)) / 1000000 + 1, r->comm->size > 1 ? " a rank" : "");
+	     r->engine->bytes / 1000000 + 1, r->comm->size > 1 ? " a rank" : "");
 }
 
 /* All that a rank does for itself: read the data, make the model. */
@@ -399,9 +399,13 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	if (rc != 0)
 		return rc;
 	announce(r);
-	rc = prefer_reference(r, e);
+	rc = r->engine->put(r->engine, e);
+	if (rc == 0)
+		rc = prefer_reference(r, e);
 	if (rc == 0 && r->saved >= 0)
 		rc = checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e);
+	if (rc == 0 && r->saved >= 0)
+		rc = r->engine->put(r->engine, e);
 	if (comm_agree(comm, rc, e) < 0)
 		return -1;
 	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);
@@ -419,8 +423,8 @@ run_free(struct run *r)
 	free(r->cu);
 	free(r->weight);
 	free(r->loss);
-	if (r->acts)
-		acts_free(r->acts);
+	if (r->engine)
+		r->engine->close(r->engine);
 	if (r->model) {
 		optim_free(&r->optim);
 		weights_free(&r->grad);

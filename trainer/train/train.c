@@ -69,10 +69,10 @@ find_highest(const struct run *r, const struct batch *b, const uint32_t *order, 
 	}
 }
 
-/* The gradients of this rank's packs of a step, each scaled, into r->grad. 0, also when the loss is not finite: *p is then the micro-batch that made it so; 1 when
- * a signal came. */
+/* The gradients of this rank's packs of a step, each scaled. 0, also when the loss is not finite: *p is then the micro-batch that made it so; 1 when a signal
+ * came; -STATUS_IO. */
 static int
-accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, struct entry *en, struct highest *h)
+accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, struct entry *en, struct highest *h, struct err *e)
 {
 	size_t to;
 
@@ -84,7 +84,8 @@ accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, 
 			return 1;
 		to = from + r->micro < p->to ? from + r->micro : p->to;
 		b = run_gather(r, &r->data, order, from, to);
-		loss = model_train(r->model, r->acts, &b, &r->grad, (float)scale);
+		if (r->engine->pass(r->engine, &b, true, (float)scale, &loss, e) < 0)
+			return -STATUS_IO;
 		en->loss += loss * scale;
 		if (!isfinite(loss)) {
 			*p = (struct place){ p->epoch, from, to };
@@ -120,7 +121,7 @@ accumulate_all(struct run *r, const uint32_t *order, struct place *p, double sca
 	double own;
 	int rc;
 
-	rc = comm_agree(r->comm, accumulate(r, order, p, scale, en, h), e);
+	rc = comm_agree(r->comm, accumulate(r, order, p, scale, en, h, e), e);
 	if (rc != 0)
 		return rc;
 	own = en->loss;
@@ -131,7 +132,7 @@ accumulate_all(struct run *r, const uint32_t *order, struct place *p, double sca
 	return 0;
 }
 
-/* Gradients of one step into r->grad; what it was like into *en. 0; 1 when a signal came; -1. */
+/* Gradients of one step; what it was like into *en. 0; 1 when a signal came; -1; -STATUS_IO. */
 static int
 gradients(struct run *r, struct place p, struct entry *en, struct highest *h, struct err *e)
 {
@@ -144,7 +145,8 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	en->supervised = (long)a.supervised;
 	en->flops = a.flops;
 	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.packs.n;
-	memset(r->grad.all, 0, r->grad.n * sizeof(float));
+	if (r->engine->zero(r->engine, e) < 0)
+		return -STATUS_IO;
 	run_share(r, &r->data, order, &p.from, &p.to);
 	if (r->set->stage == STAGE_SFT)
 		rc = accumulate_all(r, order, &p, 1 / run_divisor(r, &a), en, h, e);
@@ -152,7 +154,8 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 		rc = prefer_accumulate(r, order, p.from, p.to, packs, en, e);
 	if (rc != 0)
 		return rc;
-	en->grad_norm = optim_reduce(&r->optim, r->model, &r->grad);
+	if (r->engine->norm(r->engine, &en->grad_norm, e) < 0)
+		return -STATUS_IO;
 	if (!isfinite(en->grad_norm))
 		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p.from, p.to, e);
 	return 0;
@@ -181,7 +184,8 @@ one_step(struct run *r, struct err *e)
 
 	if (rc != 0)
 		return rc;
-	optim_step(&r->optim, r->model, &r->grad, en.grad_norm, en.lr);
+	if (r->engine->step(r->engine, en.grad_norm, en.lr, e) < 0)
+		return -STATUS_IO;
 	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
@@ -212,7 +216,7 @@ save_here(struct run *r, const struct state *s, struct err *e)
 {
 	bool first = r->comm->rank == 0;
 
-	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0 ||
+	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0 || r->engine->get(r->engine, e) < 0 ||
 	    checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
 		return -1;
 	if (!first)
@@ -240,6 +244,8 @@ save(struct run *r, struct err *e)
 static int
 finish_here(struct run *r, struct err *e)
 {
+	if (r->engine->get(r->engine, e) < 0)
+		return -1;
 	if (r->set->merge)
 		lora_merge(r->model);
 	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)

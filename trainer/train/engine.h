@@ -1,0 +1,44 @@
+/* engine.h - what computes a run: the CPU, or a GPU (cuda.h)
+ *
+ * An engine has weights, gradients and moments to work on. The run's model and optim are the host's copy of the weights and moments: put() takes them from
+ * there, get() brings them back there. On the CPU they are the same memory. A call may return before its work is done; whatever it gives back is there.
+ *
+ * Each returns 0, or -1 with a message: the device failed. The CPU does not fail. */
+#ifndef SA_ENGINE_H
+#define SA_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+#include "model.h"
+#include "optim.h"
+
+struct engine {
+	size_t bytes;		/* of memory that the run takes on its device */
+
+	int (*put)(struct engine *en, struct err *e);
+	int (*get)(struct engine *en, struct err *e);
+
+	/* Gradients to zero. */
+	int (*zero)(struct engine *en, struct err *e);
+	/* model_train(), without the backward unless `back`: *loss, and each token's in b->loss. */
+	int (*pass)(struct engine *en, const struct batch *b, bool back, float scale, double *loss, struct err *e);
+	/* model_back() */
+	int (*back)(struct engine *en, const struct batch *b, float scale, struct err *e);
+
+	/* optim_reduce(): Euclidean norm of all gradients. Collective, as step(). */
+	int (*norm)(struct engine *en, double *norm, struct err *e);
+	/* optim_step() */
+	int (*step)(struct engine *en, double norm, double lr, struct err *e);
+
+	/* Zero the gradients and pass over b forward and backward. *bad: some number in it was not finite; name: the tensor in which it was first. */
+	int (*inspect)(struct engine *en, const struct batch *b, float scale, bool *bad, char name[MODEL_BAD], struct err *e);
+
+	void (*close)(struct engine *en);
+};
+
+/* On the CPU, in the caller's memory but for the activations of at most `tokens` tokens. */
+struct engine *engine_cpu(struct model *m, struct optim *o, struct weights *grad, int tokens, enum keep keep);
+
+#endif
