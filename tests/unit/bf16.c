@@ -187,6 +187,39 @@ what_is_not_finite_stays_so(void)
 	each_isa(check_not_finite);
 }
 
+static void
+check_attention(void)
+{
+	static const struct { int H, G, D, cu[4]; } shapes[] = { { 1, 1, 2, { 0, 1, 1, 1 } }, { 6, 2, 10, { 0, 33, 97, 130 } }, { 2, 1, 64, { 0, 5, 6, 301 } } };
+
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+		int H = shapes[s].H, G = shapes[s].G, D = shapes[s].D, T = shapes[s].cu[3], nq = T * H * D, nk = T * G * D;
+		float *q = noise(nq), *k = noise(nk), *v = noise(nk), *by = noise(nq), *out = noise(nq), *lse = noise(T * H), *d[9];
+
+		ops_plain.attend(one, out, lse, q, k, v, shapes[s].cu, 3, H, G, D);
+		for (int i = 0; i < 9; i++)
+			d[i] = noise(i % 3 ? nk : nq);
+		ops_plain.attend_back(one, d[0], d[1], d[2], by, q, k, v, out, lse, shapes[s].cu, 3, H, G, D);
+		ops_cpu_bf16.attend_back(three, d[3], d[4], d[5], by, q, k, v, out, lse, shapes[s].cu, 3, H, G, D);
+		ops_cpu_bf16.attend_back(one, d[6], d[7], d[8], by, q, k, v, out, lse, shapes[s].cu, 3, H, G, D);
+		for (int i = 0; i < 3; i++) {
+			size_t n = i ? nk : nq;
+
+			CHECK_NUM(off(d[3 + i], d[i], n), 0, 0.01);
+			CHECK_SAME(d[3 + i], d[6 + i], n);
+		}
+		for (int i = 0; i < 9; i++)
+			free(d[i]);
+		free(q); free(k); free(v); free(by); free(out); free(lse);
+	}
+}
+
+static void
+attentions_backward_is_within_what_rounding_costs(void)
+{
+	each_isa(check_attention);
+}
+
 /* bf16 has 8 bits of precision: a product of random signs is off by about 2^-9 of its length, and so is the gradient behind a few of them. */
 static void
 check_families(void)
@@ -219,6 +252,7 @@ tests(void)
 	RUN(a_row_has_the_same_bits_alone_in_any_batch_and_on_any_threads);
 	RUN(packing_rounds_to_the_nearest_in_every_order);
 	RUN(what_is_not_finite_stays_so);
+	RUN(attentions_backward_is_within_what_rounding_costs);
 	RUN(gradients_point_where_torchs_in_float_do_on_every_instruction_set);
 }
 

@@ -92,7 +92,8 @@ struct ops {
 };
 
 extern const struct ops ops_plain, ops_cpu;
-/* ops_cpu with linear and linear_back of bf16 numbers: both factors are rounded (the weights, too, each time), sums, results and all else stay float.
+/* ops_cpu with linear, linear_back and attend_back (but for its scores) of bf16 numbers: the factors of each product are rounded (weights, too, each time), sums, results
+ * and all else stay float.
  * By the processor's instruction where SA_CPU is avx512bf16, twice as fast as float there; elsewhere slower than float, its sums rounded otherwise. */
 extern const struct ops ops_cpu_bf16;
 bool ops_cpu_has_bf16(void);	/* that instruction */

@@ -1,7 +1,8 @@
 /* attend.c - causal attention over packed sequences, threaded over sequences, kv heads and spans of queries
  *
  * The backward is FlashAttention's (Dao et al. 2022) with a whole row of scores at a time: p from the kept log-sum, then
- * ds = p (dout v^T - dout . out) and three products. A sequence's kv head belongs to one thread, so dk and dv have one order of sums. */
+ * ds = p (dout v^T - dout . out) and three products. A sequence's kv head belongs to one thread, so dk and dv have one order of sums. These four may
+ * be of bf16 numbers; the scores never are, for whose rounding gradients behind sharp attention lose most. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct job {
 	struct unit *units;
 	size_t count;
 	struct mach *m;
-	const struct tile *tile;
+	const struct tile *tile, *exact;	/* of the backward's products, and of q k^T */
 	atomic_size_t next;
 };
 
@@ -107,6 +108,7 @@ struct packed {
 	float *q, *dout;	/* a block of queries: ds^T q, p^T dout */
 	float *p, *ds;		/* [QUERIES, lds] */
 	size_t lds;
+	float *room;		/* [QUERIES, D] */
 };
 
 static void
@@ -115,13 +117,14 @@ place_packed(struct packed *b, const struct job *j, int n, int part)
 	size_t keys = panels_floats(j->tile, n, j->D), rows = panels_floats(j->tile, QUERIES, j->D);
 
 	b->lds = scores_stride(n);
-	b->kt = mach_scratch(j->m, part, 3 * keys + 2 * rows + 2 * QUERIES * b->lds);
+	b->kt = mach_scratch(j->m, part, 3 * keys + 2 * rows + QUERIES * (2 * b->lds + j->D));
 	b->k = b->kt + keys;
 	b->vt = b->k + keys;
 	b->q = b->vt + keys;
 	b->dout = b->q + rows;
 	b->p = b->dout + rows;
 	b->ds = b->p + QUERIES * b->lds;
+	b->room = b->ds + QUERIES * b->lds;
 }
 
 /* p[i] = exp(scale p[i] - lse), ds[i] = scale p[i] (ds[i] - delta) for i < n; zero from there to `end`. */
@@ -144,6 +147,37 @@ dot(const float *a, const float *b, size_t n)
 	return lanes_dot(a, b, n);
 }
 
+/* Rows of x as the tile reads them: where they are, or in `room` of QUERIES * D floats. */
+static struct mat
+taken(const struct tile *t, const float *x, size_t ld, int D, size_t rows, float *room)
+{
+	size_t units = tile_units(t, D);
+
+	if (t->dtype == DT_F32)
+		return (struct mat){ x, ld, 1 };
+	take_rows(t, room, units, x, ld, rows, D);
+	return (struct mat){ room, units, 1 };
+}
+
+/* c[n, D] += a[rows, n]^T * b[rows, D], b in panels. */
+static void
+times_turned(const struct tile *t, float *c, size_t ldc, const float *a, size_t lda, const float *panels, size_t rows, int D, size_t n)
+{
+	float some[TALL * QUERIES];
+	size_t r;
+
+	if (t->dtype == DT_F32) {
+		times_panels(t, c, ldc, (struct mat){ a, 1, lda }, panels, rows, rows, D, n, true);
+		return;
+	}
+	for (r = 0; r < n; r += TALL) {
+		size_t high = n - r < TALL ? n - r : TALL;
+
+		take_cols(t, some, a + r, lda, high, rows);
+		times_panels(t, c + r * ldc, ldc, (struct mat){ some, 1, TALL }, panels, rows, rows, D, high, true);
+	}
+}
+
 /* Queries t..t+rows of head h. */
 static void
 block_back(const struct job *j, const struct unit *u, const struct packed *b, int h, int t, int rows)
@@ -151,9 +185,11 @@ block_back(const struct job *j, const struct unit *u, const struct packed *b, in
 	const struct tile *tile = j->tile;
 	size_t at = (size_t)(u->row + t) * j->H + h, ldq = (size_t)j->H * j->D, ldk = (size_t)j->G * j->D, key = ((size_t)u->row * j->G + u->g) * j->D;
 	int D = j->D, last = t + rows, i;
+	struct mat a;
 
-	scores(tile, b->p, b->lds, j->q + at * D, ldq, b->kt, D, rows, last);
-	scores(tile, b->ds, b->lds, j->dout + at * D, ldq, b->vt, D, rows, last);
+	scores(j->exact, b->p, b->lds, j->q + at * D, ldq, b->kt, D, rows, last);
+	a = taken(tile, j->dout + at * D, ldq, D, rows, b->room);
+	scores(tile, b->ds, b->lds, a.p, a.row, b->vt, D, rows, last);
 	for (i = 0; i < rows; i++) {
 		size_t row = at + (size_t)i * j->H;
 
@@ -161,9 +197,11 @@ block_back(const struct job *j, const struct unit *u, const struct packed *b, in
 	}
 	pack_values(tile, b->q, j->q + at * D, ldq, rows, D);
 	pack_values(tile, b->dout, j->dout + at * D, ldq, rows, D);
+	times_turned(tile, j->dk + key, ldk, b->ds, b->lds, b->q, rows, D, last);
+	times_turned(tile, j->dv + key, ldk, b->p, b->lds, b->dout, rows, D, last);
+	if (tile->dtype != DT_F32)
+		take_rows(tile, b->ds, b->lds, b->ds, b->lds, rows, last);
 	times_panels(tile, j->dq + at * D, ldq, (struct mat){ b->ds, b->lds, 1 }, b->k, u->n, last, D, rows, false);
-	times_panels(tile, j->dk + key, ldk, (struct mat){ b->ds, 1, b->lds }, b->q, rows, rows, D, last, true);
-	times_panels(tile, j->dv + key, ldk, (struct mat){ b->p, 1, b->lds }, b->dout, rows, rows, D, last, true);
 }
 
 static void
@@ -174,7 +212,7 @@ unit_back(const struct job *j, const struct unit *u, int part)
 	struct packed b;
 
 	place_packed(&b, j, u->n, part);
-	pack_keys(j->tile, b.kt, j->k + key, ldk, u->n, j->D);
+	pack_keys(j->exact, b.kt, j->k + key, ldk, u->n, j->D);
 	pack_values(j->tile, b.k, j->k + key, ldk, u->n, j->D);
 	pack_keys(j->tile, b.vt, j->v + key, ldk, u->n, j->D);
 	for (t = 0; t < u->n; t++) {
@@ -197,14 +235,28 @@ back(void *arg, int part, int parts)
 		unit_back(j, &j->units[u], part);
 }
 
-void
-cpu_attend_back(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
+static void
+attend_back(struct mach *m, enum dtype d, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
 		const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D)
 {
 	struct job j = { .dq = dq, .dk = dk, .dv = dv, .dout = dout, .q = q, .k = k, .v = v, .o = out, .kept = lse, .H = H, .G = G, .D = D,
-			 .m = m, .tile = tile_best(DT_F32) };
+			 .m = m, .tile = tile_best(d), .exact = tile_best(DT_F32) };
 
 	list_units(&j, cu, nseq, cu[nseq] + 1);
 	mach_run_if(m, 5 * amount(&j), back, &j);
 	free(j.units);
+}
+
+void
+cpu_attend_back(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
+		const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D)
+{
+	attend_back(m, DT_F32, dq, dk, dv, dout, q, k, v, out, lse, cu, nseq, H, G, D);
+}
+
+void
+cpu_attend_back_bf16(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
+		     const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D)
+{
+	attend_back(m, DT_BF16, dq, dk, dv, dout, q, k, v, out, lse, cu, nseq, H, G, D);
 }

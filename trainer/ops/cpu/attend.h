@@ -21,11 +21,11 @@ size_t panels_floats(const struct tile *t, size_t n, int D);	/* enough for eithe
 void pack_keys(const struct tile *t, float *kt, const float *k, size_t stride, size_t n, int D);
 void pack_values(const struct tile *t, float *v, const float *from, size_t stride, size_t n, int D);
 
-/* s[rows, n rounded up to the width] = q k^T, not scaled */
+/* s[rows, n rounded up to the width] = q k^T, not scaled; q as take_rows() leaves it, which is where it is for floats */
 void scores(const struct tile *t, float *s, size_t lds, const float *q, size_t ldq, const float *kt, int D, size_t rows, size_t n);
 /* Row stride of scores against n keys: whole vectors, and rows do not lie a multiple of the page apart. */
 size_t scores_stride(size_t n);
-/* c[rows, D] (+)= a[rows, n] * b[n, D], b in panels that hold `held` >= n rows each */
+/* c[rows, D] (+)= a[rows, n] * b[n, D], a as take_rows() leaves it, b in panels that hold `held` >= n rows each */
 void times_panels(const struct tile *t, float *c, size_t ldc, struct mat a, const float *panels, size_t held, size_t n, int D, size_t rows, bool accum);
 
 /* out[rows, D]: query i sees keys 0..first + i * step. s is scratch of rows * scores_stride(p->n) floats;

@@ -26,7 +26,7 @@ pack_keys(const struct tile *t, float *kt, const float *k, size_t stride, size_t
 {
 	size_t w = t->width, j;
 
-	for (j = 0; j < n; j += w, kt += D * w)
+	for (j = 0; j < n; j += w, kt += tile_units(t, D) * w)
 		pack_cols(t, kt, k + j * stride, stride, D, n - j < w ? n - j : w);
 }
 
@@ -35,7 +35,7 @@ pack_values(const struct tile *t, float *v, const float *from, size_t stride, si
 {
 	int w = t->width, d;
 
-	for (d = 0; d < D; d += w, v += n * w)
+	for (d = 0; d < D; d += w, v += tile_units(t, n) * w)
 		pack_rows(t, v, from + d, stride, n, D - d < w ? D - d : w);
 }
 
@@ -48,10 +48,10 @@ scores_stride(size_t n)
 void
 scores(const struct tile *t, float *s, size_t lds, const float *q, size_t ldq, const float *kt, int D, size_t rows, size_t n)
 {
-	size_t w = t->width, j;
+	size_t w = t->width, units = tile_units(t, D), j;
 
 	for (j = 0; j < n; j += w)
-		t->run(s + j, lds, q, ldq, 1, kt + j * D, D, rows, w, false);
+		t->run(s + j, lds, q, ldq, 1, kt + j * units, units, rows, w, false);
 }
 
 void
@@ -59,8 +59,8 @@ times_panels(const struct tile *t, float *c, size_t ldc, struct mat a, const flo
 {
 	int w = t->width, d;
 
-	for (d = 0; d < D; d += w, panels += held * w)
-		t->run(c + d, ldc, a.p, a.row, a.col, panels, n, rows, D - d < w ? D - d : w, accum);
+	for (d = 0; d < D; d += w, panels += tile_units(t, held) * w)
+		t->run(c + d, ldc, a.p, a.row, a.col, panels, tile_units(t, n), rows, D - d < w ? D - d : w, accum);
 }
 
 /* s[0..n) becomes exp(scale s - max), what is past n up to `end` zero. Returns the sum. */

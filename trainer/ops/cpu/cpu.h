@@ -18,6 +18,8 @@ void cpu_rope(struct mach *m, float *x, const int *pos, const float *inv_freq, i
 void cpu_attend(struct mach *m, float *out, float *lse, const float *q, const float *k, const float *v, const int *cu, int nseq, int H, int G, int D);
 void cpu_attend_back(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
 		       const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D);
+void cpu_attend_back_bf16(struct mach *m, float *dq, float *dk, float *dv, const float *dout, const float *q, const float *k, const float *v,
+		       const float *out, const float *lse, const int *cu, int nseq, int H, int G, int D);
 size_t cpu_kv_floats(int G, int D);
 void cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D);
 void cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D);

@@ -104,10 +104,11 @@ ahead_of(const struct job *g, size_t r, size_t r1, size_t quarter, size_t i, siz
 static void
 fetch(const struct ahead *f, size_t at, size_t parts)
 {
-	size_t all = f->count * f->lines, l;
+	size_t i, l;
 
-	for (l = all * at / parts; l < all * (at + 1) / parts; l++)
-		__builtin_prefetch(f->p + l / f->lines * f->stride + l % f->lines * 16, 0, 2);
+	for (i = f->count * at / parts; i < f->count * (at + 1) / parts; i++)
+		for (l = 0; l < f->lines; l++)
+			__builtin_prefetch(f->p + i * f->stride + l * 16, 0, 2);
 }
 
 /* TALL rows, units of which lie at a, times all panels. Some of what comes next is fetched with each. */

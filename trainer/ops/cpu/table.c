@@ -3,6 +3,7 @@
 #include "isa.h"
 
 #define BOTH \
+	.attend = cpu_attend, \
 	.embed = cpu_embed, \
 	.embed_back = cpu_embed_back, \
 	.rmsnorm = cpu_rmsnorm, \
@@ -10,8 +11,6 @@
 	.gather = cpu_gather, \
 	.products = cpu_products, \
 	.rope = cpu_rope, \
-	.attend = cpu_attend, \
-	.attend_back = cpu_attend_back, \
 	.kv_floats = cpu_kv_floats, \
 	.kv_put = cpu_kv_put, \
 	.attend_cached = cpu_attend_cached, \
@@ -23,8 +22,12 @@
 	.sumsq = cpu_sumsq, \
 	.adamw = cpu_adamw,
 
-const struct ops ops_cpu = { .name = "cpu", .linear = cpu_linear, .linear_back = cpu_linear_back, BOTH };
-const struct ops ops_cpu_bf16 = { .name = "cpu, bf16", .linear = cpu_linear_bf16, .linear_back = cpu_linear_back_bf16, BOTH };
+const struct ops ops_cpu = {
+	.name = "cpu", .linear = cpu_linear, .linear_back = cpu_linear_back, .attend_back = cpu_attend_back, BOTH
+};
+const struct ops ops_cpu_bf16 = {
+	.name = "cpu, bf16", .linear = cpu_linear_bf16, .linear_back = cpu_linear_back_bf16, .attend_back = cpu_attend_back_bf16, BOTH
+};
 
 bool
 ops_cpu_has_bf16(void)
