@@ -335,3 +335,39 @@ poison() {
 	expect_status 2
 	said_once "the launcher started 2 processes, but MPI knows of 1"
 }
+
+# slurm STATE ARG... - the job script, with an srun that starts two processes and a scontrol that takes notes; the job is in STATE after srun
+slurm() {
+	mkdir -p bin
+	printf '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec %s -np 2 "$@"\n' "${mpirun[*]}" >bin/srun
+	printf '#!/bin/sh\necho "$@" >>requeued\n' >bin/scontrol
+	printf '#!/bin/sh\necho %s\n' "$1" >bin/squeue
+	chmod +x bin/*
+	shift
+	PATH=$PWD/bin:$PATH BUILD=$BUILD SLURM_JOB_ID=7 in_background timeout 60 sh "$ROOT/pipelines/slurm/train.sbatch" "$@"
+}
+
+@test "slurm: a job that was stopped in time is requeued and goes on, unless it was cancelled; one that is finished or failed is not" {
+	run=(out "${tiny[@]}" "${short[@]}" --epochs 60)
+	slurm RUNNING "${run[@]}"
+	wait_until 60 lines_in_log out 3
+	kill -TERM "$(rank_pid 0)" "$(rank_pid 1)"
+	ended
+	expect_status 0
+	assert_equal "$(cat requeued)" "requeue 7"
+	slurm COMPLETING "${run[@]}"
+	wait_until 60 lines_in_log out $(($(wc -l <out/log.jsonl) + 3))
+	kill -TERM "$(rank_pid 0)" "$(rank_pid 1)"
+	ended
+	expect_status 0
+	expect_stderr_has "train.sbatch: stopped at step"
+	slurm RUNNING "${run[@]}"
+	ended
+	expect_status 0
+	expect_stderr_has "train.sbatch: out is finished"
+	slurm RUNNING "${run[@]}" --lr 5
+	ended
+	expect_status 2
+	expect_stderr_has "cannot resume from out: lr was 0.003"
+	assert_equal "$(wc -l <requeued)" 1
+}

@@ -10,6 +10,7 @@
 #include "memory.h"
 #include "plan.h"
 #include "project.h"
+#include "zero.h"
 
 #define GIB 1073741824.0
 #define LOGIT_ROWS 512
@@ -86,6 +87,13 @@ per_token(const struct config *c)
 				   .products = c->hidden + 2.0 * c->ffn, .lse = c->heads + 2 };
 }
 
+/* First or second, which ranks divide among them. */
+static double
+moments(const struct planned *of)
+{
+	return 4.0 * of->trained / (of->ranks > 1 ? of->ranks : 1);
+}
+
 static void
 memory_of_card(struct plan *p, const struct planned *of)
 {
@@ -99,8 +107,8 @@ memory_of_card(struct plan *p, const struct planned *of)
 	if (of->all > of->trained)
 		need(p, "weights that are not, bfloat16", 2.0 * (of->all - of->trained));
 	need(p, "gradients, float", 4.0 * of->trained);
-	need(p, "first moments, float", 4.0 * of->trained);
-	need(p, "second moments, float", 4.0 * of->trained);
+	need(p, "first moments, float", moments(of));
+	need(p, "second moments, float", moments(of));
 	need(p, "activations, bfloat16", L * T * (2 * kept + low + (p->keep == KEEP_BLOCKS ? 0 : 4 * n.lse)));
 	if (again > 0)
 		need(p, "a layer's, made again", T * (2 * again + 4 * n.lse));
@@ -117,10 +125,12 @@ memory_of_cpu(struct plan *p, const struct planned *of)
 
 	need(p, "weights", 4.0 * of->all);
 	need(p, "gradients", 4.0 * of->trained);
-	need(p, "first moments", 4.0 * of->trained);
-	need(p, "second moments", 4.0 * of->trained);
+	need(p, "first moments", moments(of));
+	need(p, "second moments", moments(of));
 	need(p, "activations, their gradients, logits", (double)acts_size(of->c, of->tokens, p->keep));
 	need(p, "scratch of the threads", of->threads * fmax(THREAD, 4 * (3 * length * D + 2 * QUERIES * (length + D))));
+	if (of->ranks > 1)
+		need(p, "gradients from the other ranks", 4.0 * ZERO_BUCKET);
 	need(p, "program and tokenizer", PROGRAM + TOKEN * of->c->vocab);
 }
 
@@ -255,6 +265,8 @@ plan_print(const struct plan *p, const struct planned *of)
 
 	printf("%zu parameters, %zu of them trained; %d tokens a micro-batch in sequences of %d, %g micro-batches a step\n", of->all, of->trained, of->tokens,
 	       of->length, of->accum);
+	if (of->ranks > 1)
+		printf("of each of %d ranks, which divide the micro-batches and the moments; the time of what they send to one another is not counted\n", of->ranks);
 	print_memory(p, of);
 	if (!p->fits) {
 		most = longest(of);
@@ -287,7 +299,8 @@ describe(struct planned *of, struct config *c, const struct settings *set, struc
 	of->c = c;
 	of->length = (int)length;
 	of->tokens = (int)(length * set->batch * (set->stage == STAGE_DPO ? 2 : 1));
-	of->accum = (double)set->accum;
+	of->ranks = (int)set->ranks;
+	of->accum = (double)set->accum / (of->ranks > 1 ? of->ranks : 1);
 	of->recompute = set->recompute;
 	if (!of->device.cuda && of->device.memory == 0)
 		of->device.memory = (double)plan_memory();

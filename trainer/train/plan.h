@@ -37,7 +37,8 @@ struct planned {
 	struct device device;
 	int tokens;		/* of a micro-batch */
 	int length;		/* of its sequences */
-	double accum;		/* micro-batches a step */
+	double accum;		/* micro-batches a step, of a rank */
+	int ranks;		/* 0 is 1 */
 	size_t all, trained;	/* parameters */
 	int threads;
 	int recompute;		/* enum recompute of train.h; 0: the ladder */

@@ -41,6 +41,7 @@ struct settings {
 	bool merge;			/* adapters into the finished model */
 	const char *device;		/* what is planned for (plan.h); NULL: the CPU */
 	bool plan;			/* say what the run would need, and no more */
+	long long ranks;		/* processes that are planned for; a run counts its own (comm.h) */
 	int stage;
 	double pref_beta, label_smoothing, desirable, undesirable;
 };

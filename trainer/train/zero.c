@@ -3,7 +3,6 @@
 
 #include "zero.h"
 
-#define BUCKET ((size_t)4 << 20)	/* at most, 16 MB: long enough for a network's full rate, and what is received at once stays small */
 #define BUCKETS 8			/* at least: one can be on its way while another is made */
 
 static size_t
@@ -11,7 +10,7 @@ bucket_of(const struct comm *comm, size_t n)
 {
 	size_t part = (n / BUCKETS + 16) / 16 * 16;
 
-	return comm->size == 1 ? n : part < BUCKET ? part : BUCKET;
+	return comm->size == 1 ? n : part < ZERO_BUCKET ? part : ZERO_BUCKET;
 }
 
 /* This rank's piece of bucket b. */

@@ -8,6 +8,8 @@
 
 #include "comm.h"
 
+#define ZERO_BUCKET ((size_t)4 << 20)	/* floats at most, 16 MB: long enough for a network's full rate, and what is received at once stays small */
+
 struct zero {
 	const struct comm *comm;
 	size_t n;		/* floats in all */
