@@ -14,7 +14,7 @@ find lib filters trainer pipelines tests man Makefile packages.txt .ci/run -type
 # The layers of lib/: a module includes only its own layer and those below.
 layer() {
 	case $1 in
-	clock | err | gcra | guard | key | memory | num | thread | utf8) echo 0 ;;
+	clock | err | gcra | guard | key | memory | num | plugin | thread | utf8) echo 0 ;;
 	block | buf | opt | rundir) echo 1 ;;
 	json | line | rec | scan | text) echo 2 ;;
 	aimd | breaker | batch | bucket | cache | cachefile | cacheinfo | chat | prompt | retry | spend | taxonomy | head | place | multi | http | intake | output | stats | window) echo 3 ;;

@@ -1,5 +1,4 @@
 /* comm.c - the part that is the same whatever carries the bytes, and finding it */
-#include <dlfcn.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 
 #include "comm.h"
 #include "num.h"
+#include "plugin.h"
 
 /* What launchers tell the processes that they start. Slurm's SLURM_NTASKS is not here: a batch script has it too, where there is one process. */
 static const char *const sizes[] = {
@@ -37,27 +37,7 @@ launched(void)
 	return size > 1 ? size : 1;
 }
 
-static const struct comm_way *
-load(struct err *e)
-{
-	char path[PATH_MAX + 16];
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
-	const struct comm_way *way;
-	void *lib;
-
-	while (n > 0 && path[n - 1] != '/')
-		n--;
-	strcpy(path + (n > 0 ? n : 0), "sa-mpi.so");
-	if (access(path, F_OK) < 0) {
-		err_set(e, "%s is not there: it is built when there is an mpicc (Debian: libopenmpi-dev)", path);
-		return NULL;
-	}
-	lib = dlopen(path, RTLD_NOW | RTLD_GLOBAL);	/* global: Open MPI's own plugins look for its symbols */
-	way = lib ? dlsym(lib, "comm_mpi") : NULL;
-	if (!way)
-		err_set(e, "%s", dlerror());
-	return way;
-}
+static const struct plugin mpi = { "sa-mpi.so", NULL, "comm_mpi", "when there is an mpicc (Debian: libopenmpi-dev)" };
 
 /* Say first what the reason in e is of. */
 static int
@@ -76,7 +56,7 @@ comm_start(struct comm *c, struct err *e)
 	*c = (struct comm){ .size = 1, .local = 1 };
 	if (size == 1)
 		return 0;
-	c->way = load(e);
+	c->way = plugin_load(&mpi, e);
 	if (!c->way)
 		return unreachable(size, e);
 	if (c->way->start(&c->rank, &c->size, &c->local) < 0)
