@@ -201,6 +201,25 @@ rank_pid() {
 
 no_ranks() { [ -z "$(rank_pid 0)$(rank_pid 1)" ]; }
 
+@test "ranks: killed while it saves, the run is as if it had never stopped" {
+	run=("${tiny[@]}" "${short[@]}" --max-steps 6 --save-every 2 --keep 1 --out)
+	ranks 2 "${run[@]}" whole
+	killed=0
+	for at in 95 145; do	# of rank 0's calls that change a file, 60 of which are MPI's
+		status=0
+		timeout 60 "${mpirun[@]}" -np 2 sh -c '[ $OMPI_COMM_WORLD_RANK != 0 ] || export KILL_AT='$at' LD_PRELOAD='"$BUILD"'/kill.so; exec "$@"' sh \
+			"$BUILD/sa-train" "${run[@]}" cut 2>stderr || status=$?
+		[ "$status" = 0 ] || { stderr=$(cat stderr); expect_status 137; killed=$((killed + 1)); }
+		ranks 2 "${run[@]}" cut --resume
+		expect_status 0
+		cmp whole/step_6/state.bin cut/step_6/state.bin
+		assert_equal "$(losses cut)" "$(losses whole)"
+		assert_equal "$(ls cut)" "$(ls whole)"
+		rm -rf cut
+	done
+	[ $killed -ge 1 ]
+}
+
 # stopped - the run in the background ended with 0 and told so once
 stopped() {
 	ended

@@ -159,6 +159,14 @@ comm_agree(const struct comm *c, int rc, struct err *e)
 }
 
 int
+comm_lost(const struct comm *c, enum exit_status status, const struct err *e)
+{
+	if (c->size > 1)
+		die(status, "rank %d: %s", c->rank, e->msg);
+	return -(int)status;
+}
+
+int
 comm_threads(const struct comm *c)
 {
 	cpu_set_t may;

@@ -61,6 +61,10 @@ void comm_broadcast(const struct comm *c, void *p, size_t bytes);
 /* What becomes of all when this rank is at rc, with the message in e when rc < 0: the lowest rc, and the message of the first rank that is there. */
 int comm_agree(const struct comm *c, int rc, struct err *e);
 
+/* This rank alone failed where the others go on, maybe in the middle of what is collective: end them all with the message in e. Alone: -status, for the caller
+ * to return. */
+int comm_lost(const struct comm *c, enum exit_status status, const struct err *e);
+
 /* Threads that a rank takes by itself; 0: as many as it may run on. Where the launcher gave every rank all processors, they are shared out. */
 int comm_threads(const struct comm *c);
 

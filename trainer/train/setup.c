@@ -399,14 +399,10 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	if (rc != 0)
 		return rc;
 	announce(r);
-	rc = r->engine->put(r->engine, e);
-	if (rc == 0)
-		rc = prefer_reference(r, e);
-	if (rc == 0 && r->saved >= 0)
-		rc = checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e);
-	if (rc == 0 && r->saved >= 0)
-		rc = r->engine->put(r->engine, e);
-	if (comm_agree(comm, rc, e) < 0)
+	if (comm_agree(comm, r->engine->put(r->engine, e), e) < 0 || prefer_reference(r, e) < 0)
+		return -1;
+	if (r->saved >= 0 && (comm_agree(comm, checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 ||
+			      comm_agree(comm, r->engine->put(r->engine, e), e) < 0))
 		return -1;
 	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);
 }

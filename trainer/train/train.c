@@ -146,7 +146,7 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	en->flops = a.flops;
 	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.packs.n;
 	if (r->engine->zero(r->engine, e) < 0)
-		return -STATUS_IO;
+		return comm_lost(r->comm, STATUS_IO, e);
 	run_share(r, &r->data, order, &p.from, &p.to);
 	if (r->set->stage == STAGE_SFT)
 		rc = accumulate_all(r, order, &p, 1 / run_divisor(r, &a), en, h, e);
@@ -155,7 +155,7 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	if (rc != 0)
 		return rc;
 	if (r->engine->norm(r->engine, &en->grad_norm, e) < 0)
-		return -STATUS_IO;
+		return comm_lost(r->comm, STATUS_IO, e);
 	if (!isfinite(en->grad_norm))
 		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p.from, p.to, e);
 	return 0;
@@ -185,7 +185,7 @@ one_step(struct run *r, struct err *e)
 	if (rc != 0)
 		return rc;
 	if (r->engine->step(r->engine, en.grad_norm, en.lr, e) < 0)
-		return -STATUS_IO;
+		return comm_lost(r->comm, STATUS_IO, e);
 	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
@@ -215,9 +215,9 @@ static int
 save_here(struct run *r, const struct state *s, struct err *e)
 {
 	bool first = r->comm->rank == 0;
+	int rc = first && log_sync(&r->log, e) < 0 ? -1 : r->engine->get(r->engine, e);
 
-	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0 || r->engine->get(r->engine, e) < 0 ||
-	    checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
+	if (comm_agree(r->comm, rc, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
 		return -1;
 	if (!first)
 		return 0;
