@@ -107,8 +107,6 @@ most, other[)]	most, -other)
 key [+] r < len	key + r <= len
 key % SPLIT == 0	key % SPLIT == 1
 <= kv[.]past.span.	< kv.past[span]
-len != group	len < group
-len <= group	len < group
 r >= group	r > group
 position % KV_PAGE	position
 row % group	row / group

@@ -78,6 +78,14 @@ heads_share_keys(void)
 	compare(batch_new((int[]){ 37 }, 1, 4, 2, 128, 4, 8));
 }
 
+/* Where there are blocks enough, one takes all heads that share a key head, or a part of them. */
+static void
+blocks_take_several_heads(void)
+{
+	compare(batch_new((int[]){ 3 }, 1, 512, 256, 16, 4, 0));
+	compare(batch_new((int[]){ 3 }, 1, 512, 128, 16, 4, 0));
+}
+
 /* All weight on one key: its score's gradient vanishes, and nothing overflows. */
 static void
 large_logits_are_finite(void)
@@ -142,6 +150,7 @@ main(void)
 	RUN(one_token_has_no_gradient_of_its_score);
 	RUN(lengths_around_tiles);
 	RUN(heads_share_keys);
+	RUN(blocks_take_several_heads);
 	RUN(large_logits_are_finite);
 	RUN(packed_sequences_are_isolated);
 	RUN(other_sizes_are_refused);

@@ -37,7 +37,7 @@ forward_kernel(uint16_t *out, float *lse, struct attention at, float scale)
 	tile_load<D, KEYS>(k, at.k + from, at.stride, 0, p.len);
 	cp_async_commit();
 	for (int key = 0; key < end; key += KEYS) {
-		bool seen = key < p.row + own + M * 16;	/* by some row of this warp */
+		bool seen = key < p.row + own + M * 16 && p.row + own < p.len;	/* by some row of this warp */
 
 		cp_async_wait<0>();
 		__syncthreads();	/* the keys are there, the values before them no longer used */

@@ -2,8 +2,8 @@
  *
  * With p = exp(scale q.k - lse), delta = dout . out and ds = p (dout . v - delta), as in plain/attend.c: dq = scale sum ds k, dk = scale sum ds q,
  * dv = sum p dout. First delta is summed, a row after the other; then one kernel goes over the queries for dk and dv, and one over the keys for
- * dq: p and ds are computed in both, seven products instead of five, and nothing is added up by atomics or between blocks. Key heads that several
- * query heads share take these one after the other.
+ * dq: p and ds are computed in both, seven products instead of five, and nothing is added up by atomics. Key heads that several query heads share take
+ * these one after the other; where that makes few blocks (heads_a_block()), blocks share them, and a last kernel adds up their float32 sums in order.
  *
  * Both are one template. A block owns rows of two matrices, in registers as operand A, and rows of two others stream by, 16 at a time:
  *     OF_KEYS   owns k, v       q, dout stream by    p^T = exp2(k q^T), dp^T = v dout^T    dk += ds^T q, dv += p^T dout
@@ -16,7 +16,10 @@ template <int D> static constexpr int ms = D > 64 ? 1 : 2;
 template <int D> static constexpr int own_rows = ATTEND_WARPS * 16 * ms<D>;
 template <int D> static constexpr int stream_rows = own_rows<D> / 2;
 
-enum { DELTA_THREADS = 256 };
+enum {
+	DELTA_THREADS = 256, ADD_THREADS = 256,
+	BLOCKS = 256,	/* of dk and dv; the largest cards hold 2 x 148 at a time */
+};
 
 /* Of a row of one head: what p and ds need. Four floats, to be copied as 16 bytes. */
 struct alignas(16) edge {
@@ -169,16 +172,52 @@ add_gradients(float acc_x[][D / 8][4], float acc_y[][D / 8][4], const uint32_t x
 	add_rows<D, M>(acc_x, a, tile_x, r);
 }
 
-/* grid: head (of keys OF_KEYS), part, those with the most to do first. dx, dy: dk, dv or dq, none. */
+/* acc as it is: M x 16 rows of sums[T,D], from `row` of the sequence on. */
+template <int D, int M> static __device__ __forceinline__ void
+store_sums(float *sums, struct part p, int row, float acc[M][D / 8][4])
+{
+	int lane = threadIdx.x % WARP;
+
+	for (int m = 0; m < M; m++)
+		for (int half = 0; half < 2; half++) {
+			int mine = row + m * 16 + half * 8 + lane / 4;
+
+			if (mine >= p.len)
+				continue;
+#pragma unroll
+			for (int n = 0; n < D / 8; n++)
+				*(float2 *)(sums + (size_t)(p.first + mine) * D + n * 8 + lane % 4 * 2) = make_float2(acc[m][n][2 * half], acc[m][n][2 * half + 1]);
+		}
+}
+
+/* Gradients [T,heads,D] from what `each` blocks made of a head: sums[heads * each,T,D], added up in order. */
+static __global__ void __launch_bounds__(ADD_THREADS)
+add_kernel(uint16_t *dx, int dstride, const float *sums, int each, float scale, int T, int heads, int D)
+{
+	size_t i = (size_t)blockIdx.x * ADD_THREADS + threadIdx.x, row = i * 8 / D, rows = (size_t)T * heads;
+	struct eight sum = {};
+
+	if (row >= rows)
+		return;
+	for (int e = 0; e < each; e++)
+		for (int k = 0; k < 8; k++)
+			sum.f[k] += sums[((row % heads * each + e) * T + row / heads) * D + i * 8 % D + k];
+	for (int k = 0; k < 8; k++)
+		sum.f[k] *= scale;
+	store8(dx + row / heads * dstride + row % heads * D + i * 8 % D, &sum);
+}
+
+/* grid: head (OF_KEYS: `heads` query heads of one key head), part, those with the most to do first. dx, dy: dk, dv or dq, none; or, unless NULL, sums[2]
+ * [H / heads,T,D] are written. */
 template <int D, bool OF_KEYS> static __global__ void __launch_bounds__(ATTEND_THREADS, 2)
-backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, const uint16_t *dout, const struct edge *edge, float scale, float scale_log2)
+backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, float *sums, int heads, struct attention at, const uint16_t *dout, const struct edge *edge, float scale, float scale_log2)
 {
 	const int M = ms<D>, OWN = own_rows<D>, STREAM = stream_rows<D>, STAGE = 2 * STREAM * D;
 	DYN_SHARED(uint16_t, tiles);
 	struct edge *edges = (struct edge *)(tiles + 2 * STAGE), own_edges[M * 2] = {};
 	SHARED(struct part, kept, [1]);	/* not in registers, of which there is none to spare */
 	const struct part &p = kept[0];
-	int own = threadIdx.x / WARP * M * 16, lane = threadIdx.x % WARP, heads = OF_KEYS ? at.H / at.G : 1, h = blockIdx.x * heads;
+	int own = threadIdx.x / WARP * M * 16, lane = threadIdx.x % WARP, h = blockIdx.x * heads;
 	float acc_x[M][D / 8][4] = {}, acc_y[OF_KEYS ? M : 1][D / 8][4] = {}, times[M][2];
 	uint32_t x[M][D / 16][4], y[M][D / 16][4];
 
@@ -188,7 +227,7 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, co
 	if (p.len == 0)
 		return;
 	if (OF_KEYS)
-		load_keys<D, OWN>(tiles, at, p, blockIdx.x, p.row);
+		load_keys<D, OWN>(tiles, at, p, h / (at.H / at.G), p.row);
 	else
 		load_queries<D, OWN>(tiles, at, dout, p, h, p.row);
 	cp_async_commit();
@@ -209,7 +248,7 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, co
 	fetch<D, OF_KEYS>(tiles, edges, at, dout, edge, p, h, OF_KEYS ? p.row : 0);
 	for (int row = OF_KEYS ? p.row : 0, stage = 0, last = h + heads; h < last; stage ^= 1) {
 		const uint16_t *tile = tiles + stage * STAGE;
-		int ahead = row - p.row - own;
+		int ahead = row - p.row - own, rows = p.row + own < p.len ? min(STREAM, p.len - row) : 0;
 
 		cp_async_wait<0>();
 		__syncthreads();	/* this stage is there, the other no longer used */
@@ -221,11 +260,16 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, co
 		if (h < last)
 			fetch<D, OF_KEYS>(tiles + (1 - stage) * STAGE, edges + (1 - stage) * STREAM, at, dout, edge, p, h, row);
 #pragma unroll 1
-		for (int r = 0; r < STREAM; r += 16)
+		for (int r = 0; r < rows; r += 16)
 			if (OF_KEYS ? ahead + r > -16 : ahead + r < M * 16)	/* something is seen */
 				add_gradients<D, OF_KEYS>(acc_x, acc_y, x, y, tile, tile + STREAM * D, r, OF_KEYS ? edges + stage * STREAM + r : own_edges, ahead + r, scale_log2);
 	}
 	__syncthreads();	/* the stream is over */
+	if (OF_KEYS && sums) {
+		store_sums<D, M>(sums + (size_t)blockIdx.x * at.T * D, p, p.row + own, acc_x);
+		store_sums<D, M>(sums + (size_t)(gridDim.x + blockIdx.x) * at.T * D, p, p.row + own, acc_y);
+		return;
+	}
 	for (int m = 0; m < M; m++)
 		times[m][0] = times[m][1] = scale;
 	store_rows<D, M>(dx + (size_t)p.first * dstride + blockIdx.x * D, dstride, p.row + own, p.len, acc_x, times, tiles, own);
@@ -235,27 +279,54 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, struct attention at, co
 		store_rows<D, M>(dy + (size_t)p.first * dstride + blockIdx.x * D, dstride, p.row + own, p.len, acc_y, times, tiles + OWN * D, own);
 }
 
+/* How many of the query heads that share a key head one block takes: all, or the most that make BLOCKS blocks. By the sizes alone, so that the
+ * bits are the same on every card of a kind. */
+static int
+heads_a_block(int T, int H, int G, int D)
+{
+	int group = H / G, heads = group, parts = T / (D > 64 ? own_rows<128> : own_rows<64>) + 1;
+
+	while (heads > 1 && (group % heads || (int64_t)parts * (H / heads) < BLOCKS))
+		heads--;
+	return heads;
+}
+
+static size_t
+sums_of(int T, int H, int G, int D)
+{
+	int heads = heads_a_block(T, H, G, D);
+
+	return heads < H / G ? (size_t)T * (H / heads) * D : 0;
+}
+
 template <int D> static int
 backward(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, struct attention at, const uint16_t *dout, const uint16_t *out, const float *lse, struct edge *edge)
 {
 	size_t tiles = (size_t)4 * stream_rows<D> * D * sizeof *dq, edges = 2 * stream_rows<D> * sizeof *edge, rows = (size_t)at.T * at.H;
 	int parts = parts_most<own_rows<D>>(at.T, at.nseq);
-	float scale = 1 / sqrtf((float)D);
+	int heads = heads_a_block(at.T, at.H, at.G, D), adds = (int)(((size_t)at.T * at.G * D / 8 + ADD_THREADS - 1) / ADD_THREADS);
+	float scale = 1 / sqrtf((float)D), *sums = sums_of(at.T, at.H, at.G, D) ? (float *)(edge + rows) : NULL;
 
 	if (attend_shared(g, (const void *)backward_kernel<D, true>, tiles + edges))
 		return -1;
 	LAUNCH(delta_kernel<D>, (unsigned)((rows * (D / 8) + DELTA_THREADS - 1) / DELTA_THREADS), DELTA_THREADS, 0, g->stream, edge, dout, out, lse, at.T, at.H);
-	LAUNCH((backward_kernel<D, true>), dim3(at.G, parts), ATTEND_THREADS, tiles + edges, g->stream, dk, dv, dstride, at, dout, edge, scale, scale * LOG2_E);
-	LAUNCH((backward_kernel<D, false>), dim3(at.H, parts), ATTEND_THREADS, tiles, g->stream, dq, (uint16_t *)NULL, dstride, at, dout, edge, scale, scale * LOG2_E);
+	LAUNCH((backward_kernel<D, true>), dim3(at.H / heads, parts), ATTEND_THREADS, tiles + edges, g->stream, dk, dv, dstride, sums, heads, at, dout, edge, scale,
+	       scale * LOG2_E);
+	if (sums) {
+		int each = at.H / at.G / heads;
+
+		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dk, dstride, sums, each, scale, at.T, at.G, D);
+		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dv, dstride, sums + sums_of(at.T, at.H, at.G, D), each, 1, at.T, at.G, D);
+	}
+	LAUNCH((backward_kernel<D, false>), dim3(at.H, parts), ATTEND_THREADS, tiles, g->stream, dq, (uint16_t *)NULL, dstride, (float *)NULL, 1, at, dout, edge, scale,
+	       scale * LOG2_E);
 	return gpu_launched(g, "attention backward");
 }
 
 extern "C" size_t
 gpu_attend_back_scratch(int T, int H, int G, int D)
 {
-	(void)G;
-	(void)D;
-	return (size_t)T * H * sizeof(struct edge);
+	return (size_t)T * H * sizeof(struct edge) + 2 * sums_of(T, H, G, D) * sizeof(float);
 }
 
 extern "C" int

@@ -149,8 +149,8 @@ many_kernel(uint16_t *out, const uint16_t *q, int stride, struct gpu_kv kv, int 
 			load_keys<D, MANY_WARPS>(stages + (1 - stage) * STAGE, kv, p.sequence, g, G, key + KEYS, len);
 		if (key > 0 && key % SPLIT == 0)
 			merge_rows<D>(total, total_most, total_sum, acc, most, sum);
-		if (key > kv.past[p.sequence] + (p.row + own + 15) / group)
-			continue;	/* none of this warp's rows sees it */
+		if (p.row + own >= p.len || key > kv.past[p.sequence] + (p.row + own + 15) / group)
+			continue;	/* this warp has no rows, or none that sees it */
 		scores<D, 1, KEYS>(s, tile, own, k);
 		if (key + KEYS > kv.past[p.sequence] + (p.row + own) / group)
 			mask<1, KEYS>(s, last, key);
