@@ -100,7 +100,7 @@ $(addprefix $B/unit/,data events freeze pack pitfalls plan ranking record reward
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
-$(addprefix $B/unit/,extract mt19937 questions review verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
+$(addprefix $B/unit/,extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 
@@ -182,6 +182,7 @@ check-gpu: cuda
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
 $B/trainer/eval/newsafety.o $B/trainer/eval/verdict.o: $(wildcard trainer/eval/*.txt)
+$B/trainer/eval/confine.o: trainer/eval/sandbox.py
 $B/trainer/report/report.o: trainer/report/page.css
 
 # The kernels that gain from wide registers are compiled once per instruction set inside their files (target_clones).
