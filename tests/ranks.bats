@@ -53,12 +53,16 @@ near() {
 }
 
 @test "ranks: two and four are one process, with each loss norm, packed and not" {
-	for shape in "token" "sample --pack --cutoff 64" "sample" "token --pack --cutoff 64"; do
-		run=("${tiny[@]}" "${short[@]}" --eval-ratio 0.2 --eval-every 3 --epochs 2 --dtype f32 --loss-norm $shape)
-		rm -rf one many
+	# loss norm, packing, and how many ranks
+	for shape in "token 2 4" "sample 2" "token-packed 2" "sample-packed 4"; do
+		set -- $shape
+		run=("${tiny[@]}" "${short[@]}" --eval-ratio 0.2 --eval-every 3 --epochs 2 --dtype f32 --loss-norm "${1%-packed}")
+		[ "${1%-packed}" = "$1" ] || run+=(--pack --cutoff 64)
+		shift
+		rm -rf one
 		train "${run[@]}" --out one
 		expect_status 0
-		for n in 2 4; do
+		for n; do
 			ranks $n "${run[@]}" --out many
 			expect_status 0
 			expect_stderr_has "$n ranks, $n of them on this machine"
@@ -70,15 +74,12 @@ near() {
 }
 
 @test "ranks: the same number of them gives the same bits" {
-	for compute in f32 bf16; do
-		for out in a b; do
-			ranks 3 "${tiny[@]}" "${short[@]}" --epochs 3 --compute $compute --out $out
-			expect_status 0
-		done
-		cmp a/model.safetensors b/model.safetensors
-		assert_equal "$(losses a)" "$(losses b)"
-		rm -r a b
+	for out in a b; do
+		ranks 3 "${tiny[@]}" "${short[@]}" --epochs 3 --compute bf16 --out $out
+		expect_status 0
 	done
+	cmp a/model.safetensors b/model.safetensors
+	assert_equal "$(losses a)" "$(losses b)"
 }
 
 # gradient DIR - the floats of a single step's gradient, which without beta1 and a clip is the first moment
@@ -91,11 +92,13 @@ gradient() {
 
 @test "pitfall 1: 1 x 50, 50 x 1 and 5 x 10 have one gradient, on one and two ranks, packed and not, in both loss norms" {
 	run=("${tiny[@]}" --data "$T/data.jsonl" --max-samples 25 --beta1 0 --clip 0 --max-steps 1 --save-every 1)
+	token=("1 50" "50 1" "5 10" "1 50 --pack") sample=("5 10" "3 7 --pack")	# on one rank all of them: tests/unit/pitfalls.c
 	for norm in token sample; do
 		train "${run[@]}" --loss-norm $norm --batch 1 --accum 50 --out first
 		gradient first >want
 		assert_equal "$(wc -l <want)" 28832
-		for shape in "1 50" "50 1" "5 10" "1 50 --pack" "3 7 --pack"; do
+		declare -n shapes=$norm
+		for shape in "${shapes[@]}"; do
 			set -- $shape
 			ranks 2 "${run[@]}" --loss-norm $norm --batch $1 --accum $2 $3 --out out
 			expect_status 0
@@ -114,7 +117,7 @@ gradient() {
 	expect_status 0
 	near two one 1e-5
 	# From step 7 of any, with any: nothing but the number of ranks in state.json tells who wrote it.
-	for way in "two 2" "two 1" "two 3" "one 4"; do
+	for way in "two 2" "two 1" "one 4"; do
 		set -- $way
 		mkdir cut
 		cp -r $1/step_7 $1/log.jsonl cut
@@ -204,20 +207,17 @@ no_ranks() { [ -z "$(rank_pid 0)$(rank_pid 1)" ]; }
 @test "ranks: killed while it saves, the run is as if it had never stopped" {
 	run=("${tiny[@]}" "${short[@]}" --max-steps 6 --save-every 2 --keep 1 --out)
 	ranks 2 "${run[@]}" whole
-	killed=0
-	for at in 95 145; do	# of rank 0's calls that change a file, 60 of which are MPI's
-		status=0
-		timeout 60 "${mpirun[@]}" -np 2 sh -c '[ $OMPI_COMM_WORLD_RANK != 0 ] || export KILL_AT='$at' LD_PRELOAD='"$BUILD"'/kill.so; exec "$@"' sh \
-			"$BUILD/sa-train" "${run[@]}" cut 2>stderr || status=$?
-		[ "$status" = 0 ] || { stderr=$(cat stderr); expect_status 137; killed=$((killed + 1)); }
-		ranks 2 "${run[@]}" cut --resume
-		expect_status 0
-		cmp whole/step_6/state.bin cut/step_6/state.bin
-		assert_equal "$(losses cut)" "$(losses whole)"
-		assert_equal "$(ls cut)" "$(ls whole)"
-		rm -rf cut
-	done
-	[ $killed -ge 1 ]
+	# Of rank 0's calls that change a file about 60 are MPI's, and 30 more the first steps' and the first save's.
+	status=0
+	timeout 60 "${mpirun[@]}" -np 2 sh -c '[ $OMPI_COMM_WORLD_RANK != 0 ] || export KILL_AT=95 LD_PRELOAD='"$BUILD"'/kill.so; exec "$@"' sh \
+		"$BUILD/sa-train" "${run[@]}" cut 2>stderr || status=$?
+	stderr=$(cat stderr)
+	expect_status 137
+	ranks 2 "${run[@]}" cut --resume
+	expect_status 0
+	cmp whole/step_6/state.bin cut/step_6/state.bin
+	assert_equal "$(losses cut)" "$(losses whole)"
+	assert_equal "$(ls cut)" "$(ls whole)"
 }
 
 # stopped - the run in the background ended with 0 and told so once
@@ -305,7 +305,7 @@ poison() {
 		jq -nc --arg i $i '{prompt: "number \($i)", response: "it is \($i)"}'
 	done | sed '5s/it is/it # is/' >d.jsonl
 	run=(--model start --data d.jsonl --batch 1 --accum 8 --epochs 1 --threads 1 --out out)
-	for seed in 1 2 3; do
+	for seed in 1 2; do
 		ranks 4 "${run[@]}" --seed $seed
 		expect_status 1
 		said_once "\(rank [123]: \)\?step 1: the loss is nan; d.jsonl:5, first in the weights model.embed_tokens.weight; nothing was saved"
