@@ -216,14 +216,85 @@ combinations(void)
 	{ "{}", { "1", "[{}]", "\"a\"", NULL, "", "a", NULL } });
 }
 
+static void
+counts_of_properties(void)
+{
+	TABLE({ "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"},\"c\":{\"type\":\"integer\"}},\"required\":[\"b\"],\"minProperties\":2,\"maxProperties\":2}", { "{\"a\":1,\"b\":2}", "{\"b\":2,\"c\":3}", NULL, "{\"b\":2}", "{\"a\":1,\"c\":3}", "{\"a\":1,\"b\":2,\"c\":3}", "{}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"}},\"minProperties\":1}", { "{\"a\":null}", "{\"b\":null}", "{\"a\":null,\"b\":null}", NULL, "{}",  NULL } },
+	{ "{\"type\":\"object\",\"maxProperties\":1,\"additionalProperties\":{\"type\":\"null\"}}", { "{}", "{\"x\":null}", NULL, "{\"x\":null,\"y\":null}",  NULL } },
+	{ "{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"type\":\"null\"}}", { "{\"x\":null}", "{\"x\":null,\"y\":null,\"z\":null}", NULL, "{}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"null\"}},\"minProperties\":2,\"additionalProperties\":{\"type\":\"null\"}}", { "{\"a\":null,\"x\":null}", "{\"a\":null,\"x\":null, \"x\":null}", NULL, "{}", "{\"a\":null}", "{\"x\":null}", "{\"x\":null,\"x\":null}",  NULL } },
+	{ "{\"type\":\"object\",\"maxProperties\":0}", { "{}", NULL, "{\"a\":1}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"null\"}},\"required\":[\"a\",\"b\"],\"maxProperties\":2,\"additionalProperties\":{\"type\":\"null\"}}", { "{\"a\":null,\"b\":null}", NULL, "{\"a\":null,\"b\":null,\"c\":null}", "{\"a\":null}",  NULL } },
+	{ "{\"allOf\":[{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"}},\"minProperties\":1},{\"minProperties\":2,\"maxProperties\":5}]}", { "{\"a\":null,\"b\":null}", NULL, "{\"a\":null}",  NULL } });
+}
+
+static void
+properties_of_a_pattern(void)
+{
+	TABLE({ "{\"type\":\"object\",\"patternProperties\":{\"^s_[a-z]+$\":{\"type\":\"string\",\"maxLength\":1},\"^n\":{\"type\":\"integer\"}},\"additionalProperties\":false}", { "{}", "{\"s_a\":\"x\"}", "{\"n\":1}", "{\"n\":1,\"s_bc\":\"\",\"n1\":2}", NULL, "{\"s_a\":1}", "{\"s_\":\"x\"}", "{\"x\":1}", "{\"n\":\"x\"}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"integer\"}},\"required\":[\"id\"],\"patternProperties\":{\"^x-\":{\"type\":\"null\"}}}", { "{\"id\":1}", "{\"id\":1,\"x-a\":null, \"x-\":null}", NULL, "{\"x-a\":null}", "{\"id\":1,\"y\":null}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"ab\":{\"type\":\"integer\"}},\"patternProperties\":{\"^a\":{\"minimum\":5}}}", { "{}", "{\"ab\":5}", NULL, "{\"ab\":4}", "{\"ac\":7}",  NULL } },
+	{ "{\"type\":\"object\",\"required\":[\"a1\",\"b\"],\"patternProperties\":{\"[0-9]$\":{\"type\":\"null\"}},\"additionalProperties\":{\"type\":\"boolean\"}}", { "{\"a1\":null,\"b\":true}", NULL, "{\"a1\":true,\"b\":true}", "{\"a1\":null,\"b\":null}",  NULL } },
+	{ "{\"type\":\"object\",\"patternProperties\":{\"^\\\\n$\":{\"type\":\"null\"}},\"minProperties\":1}", { "{\"\\n\":null}", NULL, "{\"\n\":null}", "{\"n\":null}", "{}",  NULL } },
+	{ "{\"type\":\"object\",\"patternProperties\":{},\"properties\":{\"a\":{\"type\":\"null\"}}}", { "{}", "{\"a\":null}", NULL, "{\"b\":null}",  NULL } });
+}
+
+static void
+multiples(void)
+{
+	TABLE({ "{\"type\":\"integer\",\"multipleOf\":7}", { "0", "7", "-14", "700", "-0", NULL, "1", "8", "-1", "70.0",  NULL } },
+	{ "{\"type\":\"number\",\"multipleOf\":5,\"minimum\":10,\"maximum\":1000}", { "10", "995", "1000", NULL, "5", "1005", "12", "-10", "10.0",  NULL } },
+	{ "{\"type\":\"integer\",\"multipleOf\":1}", { "3", NULL, "3.5",  NULL } },
+	{ "{\"type\":\"number\",\"multipleOf\":1}", { "3", NULL, "3.5",  NULL } },
+	{ "{\"type\":\"integer\",\"multipleOf\":512,\"exclusiveMinimum\":512}", { "1024", NULL, "512", "1023",  NULL } },
+	{ "{\"type\":\"integer\",\"multipleOf\":10.0}", { "20", NULL, "15",  NULL } });
+}
+
+static void
+patterns_of_a_length(void)
+{
+	TABLE({ "{\"type\":\"string\",\"pattern\":\"^a*b*$\",\"minLength\":2,\"maxLength\":3}", { "\"ab\"", "\"aab\"", "\"bb\"", NULL, "\"a\"", "\"aabb\"", "\"\"", "\"ba\"",  NULL } },
+	{ "{\"type\":\"string\",\"pattern\":\"\\\\d\",\"maxLength\":2}", { "\"1\"", "\"a1\"", "\"1é\"", "\"1\\n\"", "\"1\\u0001\"", "\"1😀\"", NULL, "\"\"", "\"ab\"", "\"ab1\"", "\"1\\n\\n\"",  NULL } },
+	{ "{\"type\":\"string\",\"pattern\":\"é\",\"minLength\":3}", { "\"aaé\"", "\"é\\\\\\\"\"", "\"😀éé\"", NULL, "\"éa\"", "\"é\"", "\"abc\"",  NULL } },
+	{ "{\"type\":\"string\",\"format\":\"email\",\"maxLength\":8}", { "\"a@b.cd\"", NULL, "\"abcdef@g.hi\"", "\"a\"",  NULL } },
+	{ "{\"type\":\"string\",\"format\":\"date\",\"pattern\":\"^20\"}", { "\"2024-01-31\"", NULL, "\"1999-01-31\"", "\"2024-02-30\"",  NULL } },
+	{ "{\"type\":\"string\",\"format\":\"date\",\"pattern\":\"^20\",\"maxLength\":10}", { "\"2024-01-31\"", NULL, "\"1999-01-31\"",  NULL } });
+}
+
+static void
+elements_that_differ(void)
+{
+	TABLE({ "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true}", { "[]", "[\"a\"]", "[\"a\",\"c\"]", "[\"a\",\"b\",\"c\"]", NULL, "[\"a\",\"a\"]", "[\"d\"]", "[\"a\",\"b\",\"b\"]",  NULL } },
+	{ "{\"type\":\"array\",\"items\":{\"enum\":[1,1.0,2,null,true]},\"uniqueItems\":true,\"minItems\":2,\"maxItems\":3}", { "[1,2]", "[1,2,null]", "[1,true]", NULL, "[1]", "[1,1.0]", "[1,2,null,true]", "[]",  NULL } },
+	{ "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/c\"},\"uniqueItems\":true,\"$defs\":{\"c\":{\"type\":\"string\",\"enum\":[\"r\",\"g\",3]}}}", { "[\"r\",\"g\"]", NULL, "[\"r\",\"r\"]", "[3]",  NULL } },
+	{ "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"uniqueItems\":true,\"maxItems\":1}", { "[]", "[5]", NULL, "[5,5]", "[5,6]",  NULL } },
+	{ "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"uniqueItems\":false}", { "[5,5]", NULL, "[\"a\"]",  NULL } });
+}
+
+static void
+conditions(void)
+{
+	TABLE({ "{\"type\":\"object\",\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\"]},\"n\":{\"type\":\"integer\"},\"s\":{\"type\":\"string\",\"maxLength\":1}},\"required\":[\"kind\"],\"if\":{\"properties\":{\"kind\":{\"const\":\"a\"}}},\"then\":{\"required\":[\"n\"]},\"else\":{\"required\":[\"s\"]}}", { "{\"kind\":\"a\",\"n\":1}", "{\"kind\":\"b\",\"s\":\"x\"}", "{\"kind\":\"a\",\"n\":1,\"s\":\"x\"}", NULL, "{\"kind\":\"a\"}", "{\"kind\":\"b\",\"n\":1}", "{\"n\":1,\"s\":\"x\"}", "{}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\",\"c\"]},\"n\":{\"type\":\"integer\"}},\"if\":{\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\"]}},\"required\":[\"kind\"]},\"then\":{\"properties\":{\"n\":{\"minimum\":5}}},\"else\":{\"properties\":{\"n\":{\"maximum\":4}}}}", { "{\"kind\":\"a\",\"n\":5}", "{\"kind\":\"c\",\"n\":4}", "{\"n\":4}", "{}", "{\"kind\":\"b\"}", NULL, "{\"kind\":\"b\",\"n\":4}", "{\"kind\":\"c\",\"n\":5}", "{\"n\":5}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\",\"c\"]},\"n\":{\"type\":\"integer\"}},\"if\":{\"properties\":{\"kind\":{\"enum\":[\"a\",\"b\"]}}},\"then\":{\"properties\":{\"n\":{\"minimum\":5}}},\"else\":{\"properties\":{\"n\":{\"maximum\":4}}}}", { "{\"kind\":\"a\",\"n\":5}", "{\"kind\":\"c\",\"n\":4}", "{\"n\":5}", "{}", NULL, "{\"kind\":\"b\",\"n\":4}", "{\"kind\":\"c\",\"n\":5}", "{\"n\":4}",  NULL } },
+	{ "{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\",\"enum\":[\"x\",\"y\"]},\"v\":{\"type\":\"integer\"}},\"required\":[\"k\",\"v\"],\"if\":{\"properties\":{\"k\":{\"const\":\"x\"}},\"required\":[\"k\"]},\"then\":{\"properties\":{\"v\":{\"const\":1}}}}", { "{\"k\":\"x\",\"v\":1}", "{\"k\":\"y\",\"v\":2}", NULL, "{\"k\":\"x\",\"v\":2}",  NULL } });
+}
+
 /* The schema, and what the message must hold. */
 static void
 what_is_not_supported_is_refused_by_name(void)
 {
 	static const char *const table[][2] = {
-		{ "{\"type\":\"array\",\"uniqueItems\":true}", "uniqueItems" }, { "{\"type\":\"number\",\"multipleOf\":2}", "multipleOf" },
-		{ "{\"not\":{}}", "'not'" }, { "{\"if\":{}}", "'if'" }, { "{\"patternProperties\":{}}", "patternProperties" },
-		{ "{\"type\":\"array\",\"contains\":{}}", "contains" }, { "{\"propertyNames\":{}}", "propertyNames" }, { "{\"minProperties\":1}", "minProperties" },
+		{ "{\"type\":\"array\",\"uniqueItems\":true}", "uniqueItems" }, { "{\"type\":\"number\",\"multipleOf\":0.1}", "multipleOf" },
+		{ "{\"multipleOf\":0}", "multipleOf" }, { "{\"multipleOf\":513}", "multipleOf" }, { "{\"uniqueItems\":1}", "uniqueItems" },
+		{ "{\"items\":{\"enum\":[1,[]]},\"uniqueItems\":true}", "uniqueItems" }, { "{\"prefixItems\":[{\"enum\":[1]}],\"uniqueItems\":true}", "uniqueItems" },
+		{ "{\"not\":{}}", "'not'" }, { "{\"if\":{}}", "'if'" }, { "{\"if\":{\"properties\":{\"a\":{\"const\":1}}}}", "'if'" },
+		{ "{\"properties\":{\"a\":{\"enum\":[1,2]}},\"if\":{\"properties\":{\"a\":{\"minimum\":2}}}}", "'if'" },
+		{ "{\"allOf\":[{\"if\":{}},{\"if\":{}}]}", "'if'" }, { "{\"patternProperties\":[]}", "patternProperties" },
+		{ "{\"patternProperties\":{\"^a\":true,\"b$\":true}}", "two patterns" }, { "{\"patternProperties\":{\"(\":true}}", "patternProperties" },
+		{ "{\"allOf\":[{\"patternProperties\":{\"a\":true}},{\"properties\":{\"a\":true}}]}", "patternProperties" },
+		{ "{\"type\":\"array\",\"contains\":{}}", "contains" }, { "{\"propertyNames\":{}}", "propertyNames" }, { "{\"minProperties\":2}", "minProperties" }, { "{\"maxProperties\":-1}", "maxProperties" },
 		{ "{\"properties\":{\"a\":{\"dependentRequired\":{}}}}", "dependentRequired" }, { "{\"no such\":1}", "no such" },
 		{ "{\"type\":\"strin\"}", "strin" }, { "{\"type\":1}", "type" }, { "{\"$ref\":\"#/$defs/x\"}", "#/$defs/x" }, { "{\"$ref\":\"other.json\"}", "$ref" },
 		{ "{\"$ref\":\"#\"}", "itself" }, { "{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}", "itself" }, { "{\"allOf\":[{\"$ref\":\"#\"}]}", "circles" },
@@ -231,7 +302,7 @@ what_is_not_supported_is_refused_by_name(void)
 		{ "{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}", "oneOf" }, { "{\"oneOf\":[{\"minLength\":1},{\"maxLength\":3}]}", "oneOf" },
 		{ "{\"type\":\"string\",\"pattern\":\"(?=a)\"}", "(?" }, { "{\"pattern\":\"\\\\bx\"}", "\\b" }, { "{\"pattern\":\"(a)\\\\1\"}", "\\1" },
 		{ "{\"pattern\":\"[a\"}", "[" }, { "{\"pattern\":\"a)\"}", ")" }, { "{\"pattern\":\"(a\"}", "(" }, { "{\"pattern\":\"a{2,1}\"}", "{ }" },
-		{ "{\"pattern\":\"*\"}", "*" }, { "{\"pattern\":\"a\",\"minLength\":1}", "minLength" }, { "{\"format\":\"regex\"}", "regex" },
+		{ "{\"pattern\":\"*\"}", "*" }, { "{\"pattern\":\"^a{3}$\",\"maxLength\":2}", "no value" }, { "{\"format\":\"regex\"}", "regex" },
 		{ "{\"minLength\":-1}", "minLength" }, { "{\"maxItems\":1.5}", "maxItems" }, { "{\"maxLength\":1000000}", "maxLength" },
 		{ "{\"enum\":{}}", "enum" }, { "{\"enum\":[1],\"minimum\":0}", "minimum" }, { "{\"items\":[]}", "items" }, { "{\"required\":[1]}", "required" },
 		{ "{\"properties\":[]}", "properties" }, { "{\"minimum\":\"1\"}", "minimum" }, { "{\"minimum\":2,\"maximum\":1}", "no value" },
@@ -481,6 +552,12 @@ main(void)
 	RUN(arrays);
 	RUN(objects);
 	RUN(combinations);
+	RUN(counts_of_properties);
+	RUN(properties_of_a_pattern);
+	RUN(multiples);
+	RUN(patterns_of_a_length);
+	RUN(elements_that_differ);
+	RUN(conditions);
 	RUN(what_is_not_supported_is_refused_by_name);
 	RUN(hostile_schemas_end_in_time);
 	RUN(nesting_has_an_end_that_can_be_reached);

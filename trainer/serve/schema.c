@@ -9,6 +9,7 @@
 
 #define TEXT_LEFT (16 << 20)	/* bytes of parts' texts in all: what merging makes of a hostile schema ends somewhere */
 #define MERGES 20000
+#define WORK (4L << 20)
 
 enum use {
 	NOTE,
@@ -21,13 +22,16 @@ static const struct { const char *name; int use; } keywords[] = {
 	{ "title", NOTE }, { "description", NOTE }, { "default", NOTE }, { "example", NOTE }, { "examples", NOTE }, { "deprecated", NOTE },
 	{ "readOnly", NOTE }, { "writeOnly", NOTE }, { "$comment", NOTE }, { "$schema", NOTE }, { "$id", NOTE }, { "$defs", NOTE }, { "definitions", NOTE },
 	{ "type", EVERY }, { "enum", EVERY }, { "const", EVERY }, { "anyOf", EVERY }, { "oneOf", EVERY }, { "allOf", EVERY }, { "$ref", EVERY },
-	{ "nullable", EVERY },
+	{ "nullable", EVERY }, { "if", EVERY }, { "then", EVERY }, { "else", EVERY },
 	{ "properties", OF + T_OBJECT }, { "required", OF + T_OBJECT }, { "additionalProperties", OF + T_OBJECT },
+	{ "patternProperties", OF + T_OBJECT }, { "minProperties", OF + T_OBJECT }, { "maxProperties", OF + T_OBJECT },
 	{ "items", OF + T_ARRAY }, { "prefixItems", OF + T_ARRAY }, { "minItems", OF + T_ARRAY }, { "maxItems", OF + T_ARRAY },
+	{ "uniqueItems", OF + T_ARRAY },
 	{ "minLength", OF + T_STRING }, { "maxLength", OF + T_STRING }, { "pattern", OF + T_STRING }, { "format", OF + T_STRING },
 	{ "minimum", OF + T_NUMBER + T_INTEGER }, { "maximum", OF + T_NUMBER + T_INTEGER },
 	{ "exclusiveMinimum", OF + T_NUMBER + T_INTEGER }, { "exclusiveMaximum", OF + T_NUMBER + T_INTEGER },
-	{ "uniqueItems", NEUTRAL }, { "minProperties", NEUTRAL }, { "minContains", NEUTRAL },
+	{ "multipleOf", OF + T_NUMBER + T_INTEGER },
+	{ "minContains", NEUTRAL },
 };
 
 static int
@@ -322,6 +326,8 @@ put_object(struct schema *c, json_t *s, int from, int to)
 		return put_alternatives(c, s, "anyOf", from, to);
 	if (json_object_get(s, "oneOf"))
 		return put_alternatives(c, s, "oneOf", from, to);
+	if (json_object_get(s, "if"))
+		return schema_put_if(c, s, from, to);
 	types = schema_types(s, c->e);
 	if (types < 0)
 		return -1;
@@ -345,7 +351,7 @@ fill_in(struct schema *c, json_t *s, int rule)
 int
 schema_put(struct grammar *g, json_t *schema, struct err *e)
 {
-	struct schema c = { .g = g, .root = schema, .e = e, .rules = json_object(), .queue = json_array(), .left = MERGES, .character = -1 };
+	struct schema c = { .g = g, .root = schema, .e = e, .rules = json_object(), .queue = json_array(), .left = MERGES, .work = WORK, .character = -1 };
 	int root = schema_rule(&c, schema), rc = root;
 
 	while (rc >= 0 && json_array_size(c.queue) > 0) {

@@ -55,6 +55,35 @@ schema_type_of(json_t *v)
 	}
 }
 
+bool
+schema_same(json_t *a, json_t *b)
+{
+	return json_equal(a, b) || (json_is_number(a) && json_is_number(b) && json_number_value(a) == json_number_value(b));
+}
+
+json_t *
+schema_values(json_t *s)
+{
+	json_t *one = json_object_get(s, "const"), *list = json_object_get(s, "enum"), *out = json_array(), *v;
+	size_t i, k;
+
+	if (one)
+		json_array_append(out, one);
+	json_array_foreach(one ? NULL : list, i, v) {
+		for (k = 0; k < json_array_size(out) && !schema_same(json_array_get(out, k), v); k++)
+			;
+		if (k == json_array_size(out))
+			json_array_append(out, v);
+	}
+	json_array_foreach(out, i, v)
+		if (json_is_object(v) || json_is_array(v))
+			break;
+	if (i > 0 && i == json_array_size(out))
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
 static json_t *
 types_json(int types)
 {
@@ -250,8 +279,8 @@ one_of(const char *name, const char *const *list)
 static json_t *
 merge_keyword(const char *name, json_t *a, json_t *b)
 {
-	static const char *const least[] = { "minimum", "exclusiveMinimum", "minLength", "minItems", NULL };
-	static const char *const most[] = { "maximum", "exclusiveMaximum", "maxLength", "maxItems", NULL };
+	static const char *const least[] = { "minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", NULL };
+	static const char *const most[] = { "maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", NULL };
 	json_t *x = json_object_get(a, name), *y = json_object_get(b, name);
 	bool numbers = json_is_number(x) && json_is_number(y), lists = short_list(x) && short_list(y);
 	int ta, tb;
@@ -268,6 +297,8 @@ merge_keyword(const char *name, json_t *a, json_t *b)
 	}
 	if (lists && (strcmp(name, "enum") == 0 || strcmp(name, "required") == 0))
 		return merge_lists(x, y, *name == 'e');
+	if (strcmp(name, "uniqueItems") == 0 && json_is_boolean(x) && json_is_boolean(y))
+		return json_true();
 	if (lists && strcmp(name, "anyOf") == 0)
 		return merge_alternatives(x, y);
 	if (strcmp(name, "items") == 0 || strcmp(name, "additionalProperties") == 0)
@@ -275,7 +306,21 @@ merge_keyword(const char *name, json_t *a, json_t *b)
 	return NULL;
 }
 
-/* prefixItems of one beside items of the other, which are about the same elements. */
+/* patternProperties of one are about what the other calls its properties or its additional ones, then and else of one not about the other's if. */
+static bool
+entangled(json_t *a, json_t *b)
+{
+	return json_object_get(a, "patternProperties") &&
+		(json_object_get(b, "properties") || json_object_get(b, "additionalProperties") || json_object_get(b, "patternProperties"));
+}
+
+static bool
+has_if(json_t *s)
+{
+	return json_object_get(s, "if") || json_object_get(s, "then") || json_object_get(s, "else");
+}
+
+/* prefixItems of one beside items of the other, which are about the same elements; and the above. */
 static const char *
 conflict(json_t *a, json_t *b)
 {
@@ -283,7 +328,9 @@ conflict(json_t *a, json_t *b)
 
 	if (pa && pb ? !json_equal(pa, pb) : (pa && json_object_get(b, "items")) || (pb && json_object_get(a, "items")))
 		return "prefixItems";
-	return NULL;
+	if (entangled(a, b) || entangled(b, a))
+		return "patternProperties";
+	return has_if(a) && has_if(b) ? "if" : NULL;
 }
 
 static json_t *
@@ -357,12 +404,6 @@ named_values(json_t *s)
 }
 
 static bool
-same_value(json_t *a, json_t *b)
-{
-	return json_equal(a, b) || (json_is_number(a) && json_is_number(b) && json_number_value(a) == json_number_value(b));
-}
-
-static bool
 no_common_value(json_t *a, json_t *b)
 {
 	json_t *x, *y;
@@ -372,7 +413,7 @@ no_common_value(json_t *a, json_t *b)
 		return false;
 	json_array_foreach(a, i, x)
 		json_array_foreach(b, k, y)
-			if (same_value(x, y))
+			if (schema_same(x, y))
 				return false;
 	return true;
 }

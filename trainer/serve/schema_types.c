@@ -1,21 +1,18 @@
-/* schema_types.c - the keywords of single types, as a grammar */
+/* schema_types.c - the keywords of numbers, strings and arrays, as a grammar; objects are in schema_object.c */
 #include "schema.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "buf.h"
 #include "chars.h"
-#include "json.h"
+#include "meet.h"
 #include "pattern.h"
 #include "range.h"
 
-#define NAME_BYTES 128		/* of a property, where other names have to differ from it */
-#define NO_LIMIT (-1)
+#define MULTIPLE_MOST 512	/* a number's text has a state for each remainder */
 
-/* A count that is not negative: *out stays as it is when the keyword is absent. */
-static int
-read_count(struct schema *c, json_t *s, const char *keyword, int *out)
+int
+schema_count(struct schema *c, json_t *s, const char *keyword, int *out)
 {
 	json_t *v = json_object_get(s, keyword);
 	double x = json_number_value(v);
@@ -30,9 +27,8 @@ read_count(struct schema *c, json_t *s, const char *keyword, int *out)
 	return 0;
 }
 
-/* At most one space. */
-static int
-put_gap(struct grammar *g, int from)
+int
+schema_gap(struct grammar *g, int from)
 {
 	int to = grammar_state(g);
 
@@ -79,14 +75,35 @@ read_side(struct schema *c, json_t *s, const char *inclusive, const char *exclus
 	return in ? read_bound(c, s, inclusive, false, b) : 0;
 }
 
+/* The whole numbers of a range that are multiples of `of`. */
+static int
+put_multiples(struct schema *c, const struct bound *least, const struct bound *greatest, int of, int from, int to)
+{
+	struct grammar numbers;
+	int rule, rc;
+
+	grammar_init(&numbers);
+	rule = grammar_rule(&numbers);
+	range_put(&numbers, numbers.start[rule], numbers.end[rule], least, greatest, true);
+	rc = meet_put(c->g, from, to, &numbers, &rule, 1, &(struct meter){ .kind = METER_MULTIPLE, .of = of }, &c->work, c->e);
+	grammar_free(&numbers);
+	return rc;
+}
+
 int
 schema_put_number(struct schema *c, json_t *s, int from, int to, bool integer)
 {
+	json_t *of = json_object_get(s, "multipleOf");
+	double multiple = json_number_value(of);
 	struct bound least, greatest;
 
 	if (read_side(c, s, "minimum", "exclusiveMinimum", 1, &least) < 0 || read_side(c, s, "maximum", "exclusiveMaximum", -1, &greatest) < 0)
 		return -1;
-	range_put(c->g, from, to, &least, &greatest, integer);
+	if (of && !(multiple >= 1 && multiple <= MULTIPLE_MOST && multiple == (int)multiple))
+		return err_set(c->e, "'multipleOf' is only supported with whole numbers from 1 to %d", MULTIPLE_MOST);
+	if (multiple > 1)
+		return put_multiples(c, &least, &greatest, (int)multiple, from, to);
+	range_put(c->g, from, to, &least, &greatest, integer || multiple == 1);
 	return 0;
 }
 
@@ -126,7 +143,7 @@ put_counted(struct schema *c, json_t *s, int from, int to)
 {
 	int least = 0, most = NO_LIMIT, next;
 
-	if (read_count(c, s, "minLength", &least) < 0 || read_count(c, s, "maxLength", &most) < 0)
+	if (schema_count(c, s, "minLength", &least) < 0 || schema_count(c, s, "maxLength", &most) < 0)
 		return -1;
 	for (int i = 0; i < least && !grammar_full(c->g); i++, from = next) {
 		next = grammar_state(c->g);
@@ -149,29 +166,66 @@ put_counted(struct schema *c, json_t *s, int from, int to)
 	return 0;
 }
 
+/* A regular expression as a grammar of its own, of the inside of a JSON string; its rule. */
+static int
+pattern_alone(struct schema *c, struct grammar *g, const char *p, bool search)
+{
+	int rule = grammar_rule(g);
+	struct err why;
+
+	return pattern_put(g, g->start[rule], g->end[rule], p, strlen(p), search, true, &why) < 0 ? err_set(c->e, "'pattern': %.200s", why.msg) : rule;
+}
+
+/* Strings that are of a pattern, of a format, or both, and so many characters long. */
+static int
+put_meeting(struct schema *c, const char *const p[2], int least, int most, int from, int to)
+{
+	struct meter m = { least > 0 || most != NO_LIMIT ? METER_CHARACTERS : METER_NONE, .least = least, .most = most };
+	struct grammar part[2];
+	int root[2], n = 0, rc = 0;
+
+	for (int i = 0; i < 2 && rc >= 0; i++)
+		if (p[i]) {
+			grammar_init(&part[n]);
+			root[n] = rc = pattern_alone(c, &part[n], p[i], i == 0);
+			n++;
+		}
+	if (rc >= 0)
+		rc = meet_put(c->g, from, to, part, root, n, &m, &c->work, c->e);
+	while (n > 0)
+		grammar_free(&part[--n]);
+	return rc < 0 ? -1 : 0;
+}
+
+static int
+put_formed(struct schema *c, json_t *s, const char *pattern, const char *format, int from, int to)
+{
+	const char *both[2] = { pattern, format };
+	int least = 0, most = NO_LIMIT, end = grammar_state(c->g);
+	struct err why;
+
+	if (schema_count(c, s, "minLength", &least) < 0 || schema_count(c, s, "maxLength", &most) < 0)
+		return -1;
+	end_byte(c->g, end, '"', to);
+	if ((pattern && format) || least > 0 || most != NO_LIMIT)
+		return put_meeting(c, both, least, most, from, end);
+	if (pattern_put(c->g, from, end, pattern ? pattern : format, strlen(pattern ? pattern : format), pattern, true, &why) < 0)
+		return err_set(c->e, "'pattern': %.200s", why.msg);
+	return 0;
+}
+
 int
 schema_put_string(struct schema *c, json_t *s, int from, int to)
 {
 	json_t *pattern = json_object_get(s, "pattern"), *format = json_object_get(s, "format");
-	const char *p = json_string_value(pattern);
-	int open = put_byte(c->g, from, '"'), end;
-	struct err why;
+	const char *p = json_string_value(pattern), *f = NULL;
+	int open = put_byte(c->g, from, '"');
 
 	if ((pattern && !p) || (format && !json_is_string(format)))
 		return err_set(c->e, "'%s' must be a string", pattern && !p ? "pattern" : "format");
-	if (format && pattern)
-		return err_set(c->e, "'pattern' with 'format' is not supported");
-	if (format && !(p = format_pattern(json_string_value(format))))
+	if (format && !(f = format_pattern(json_string_value(format))))
 		return err_set(c->e, "'format': '%.60s' is not supported", json_string_value(format));
-	if (!p)
-		return put_counted(c, s, open, to);
-	if (json_object_get(s, "minLength") || json_object_get(s, "maxLength"))
-		return err_set(c->e, "'minLength' and 'maxLength' with '%s' are not supported", pattern ? "pattern" : "format");
-	end = grammar_state(c->g);
-	if (pattern_put(c->g, open, end, p, strlen(p), pattern, true, &why) < 0)
-		return err_set(c->e, "'pattern': %.200s", why.msg);
-	end_byte(c->g, end, '"', to);
-	return 0;
+	return p || f ? put_formed(c, s, p, f, open, to) : put_counted(c, s, open, to);
 }
 
 /* ---- arrays ---- */
@@ -208,7 +262,7 @@ put_elements(struct schema *c, json_t *s, int from, int to, int least, int most)
 		if (v != before && (rule = schema_rule(c, v)) < 0)
 			return -1;
 		before = v;
-		grammar_call(c->g, i ? put_gap(c->g, put_byte(c->g, from, ',')) : from, rule, next);
+		grammar_call(c->g, i ? schema_gap(c->g, put_byte(c->g, from, ',')) : from, rule, next);
 		if (loop)
 			return 0;
 		from = next;
@@ -218,217 +272,52 @@ put_elements(struct schema *c, json_t *s, int from, int to, int least, int most)
 	return 0;
 }
 
+/* Elements that differ: values of a list, in its order, each once or not at all. */
+static int
+put_unique(struct schema *c, json_t *s, int from, int to, int least, int most)
+{
+	json_t *items = json_object_get(s, "items"), *whole = items ? schema_merge(c, items, json_true()) : json_true();
+	json_t *values = whole && !json_object_get(s, "prefixItems") ? schema_values(whole) : NULL, *v;
+	struct series in;
+	size_t i;
+	int rc = 0;
+
+	if (!values)
+		rc = whole ? err_set(c->e, "'uniqueItems' is only supported where 'items' lists plain values (enum) or 'maxItems' is at most 1") : -1;
+	series_init(&in, from, least, most, json_array_size(values));
+	json_array_foreach(values, i, v) {
+		json_t *only = json_pack("{s:O}", "const", v), *part = schema_merge(c, whole, only);
+		int rule = part ? schema_rule(c, part) : -1;
+
+		json_decref(only);
+		json_decref(part);
+		rc = rule < 0 ? -1 : rc;
+		if (rule >= 0)
+			series_put(c->g, &in, rule, false);
+		if (rc < 0)
+			break;
+	}
+	series_end(c->g, &in, ']', to);
+	json_decref(values);
+	json_decref(whole);
+	return rc;
+}
+
 int
 schema_put_array(struct schema *c, json_t *s, int from, int to)
 {
 	json_t *prefix = json_object_get(s, "prefixItems"), *items = json_object_get(s, "items");
 	int least = 0, most = NO_LIMIT;
 
-	if (read_count(c, s, "minItems", &least) < 0 || read_count(c, s, "maxItems", &most) < 0)
+	if (schema_count(c, s, "minItems", &least) < 0 || schema_count(c, s, "maxItems", &most) < 0)
 		return -1;
 	if (prefix && !json_is_array(prefix))
 		return err_set(c->e, "'prefixItems' must be a list");
 	if (items && !json_is_object(items) && !json_is_boolean(items))
 		return err_set(c->e, "'items' must be a schema");
+	if (json_object_get(s, "uniqueItems") && !json_is_boolean(json_object_get(s, "uniqueItems")))
+		return err_set(c->e, "'uniqueItems' must be true or false");
+	if (json_is_true(json_object_get(s, "uniqueItems")) && (most == NO_LIMIT || most > 1) && !json_is_false(items))
+		return put_unique(c, s, put_byte(c->g, from, '['), to, least, most);
 	return put_elements(c, s, put_byte(c->g, from, '['), to, least, most);
-}
-
-/* ---- objects ---- */
-
-struct names {
-	const char **name;
-	int n;
-};
-
-static int
-by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The rest of a key that is none of the names, which are sorted and all begin with the same `at` bytes; `"` stands before. */
-static int
-put_other_key(struct schema *c, const char *const *name, int n, size_t at, int from, int to, int loose)
-{
-	struct chars others = { 0 };
-	int i = 0;
-
-	if (n == 0 || name[0][at])
-		end_byte(c->g, from, '"', to);
-	else
-		i = 1;
-	chars_add(&others, 1, 0x1F);
-	chars_add(&others, '"', '"');
-	chars_add(&others, '\\', '\\');
-	while (i < n) {
-		struct chars one = { 0 };
-		size_t len;
-		uint32_t ch = chars_at(name[i] + at, strlen(name[i] + at), &len);
-		int k = i, next = grammar_state(c->g);
-
-		while (k < n && strncmp(name[k] + at, name[i] + at, len) == 0)
-			k++;
-		if (ch >= 0x20 && ch != '"' && ch != '\\') {
-			chars_add(&others, ch, ch);
-			chars_add(&one, ch, ch);
-			chars_put(c->g, from, next, &one, false);
-			if (put_other_key(c, name + i, k - i, at + len, next, to, loose) < 0)
-				return -1;
-		}
-		i = k;
-	}
-	if (others.full)
-		return err_set(c->e, "'additionalProperties' beside so many different names is not supported");
-	chars_invert(&others);
-	chars_put(c->g, from, loose, &others, false);
-	return 0;
-}
-
-/* A key that is none of the listed properties, with its quotes; written without escapes, so that it cannot be one of them in disguise. */
-static int
-put_free_key(struct schema *c, const struct names *listed, int from, int to)
-{
-	struct chars plain = { 0 };
-	int loose = grammar_state(c->g);
-
-	for (int i = 0; i < listed->n; i++)
-		if (strlen(listed->name[i]) > NAME_BYTES)
-			return err_set(c->e, "'additionalProperties' beside a property whose name is longer than %d bytes is not supported", NAME_BYTES);
-	chars_add(&plain, 1, 0x1F);
-	chars_add(&plain, '"', '"');
-	chars_add(&plain, '\\', '\\');
-	chars_invert(&plain);
-	chars_put(c->g, loose, loose, &plain, false);
-	end_byte(c->g, loose, '"', to);
-	qsort(listed->name, listed->n, sizeof *listed->name, by_name);
-	return put_other_key(c, listed->name, listed->n, 0, put_byte(c->g, from, '"'), to, loose);
-}
-
-static bool
-is_required(json_t *s, const char *name)
-{
-	json_t *v;
-	size_t i;
-
-	json_array_foreach(json_object_get(s, "required"), i, v)
-		if (strcmp(json_string_value(v), name) == 0)
-			return true;
-	return false;
-}
-
-/* The members of an object so far: where it goes on when none was written, and when some was. */
-struct members {
-	int none, some;		/* none: -1 when there surely was one */
-};
-
-/* Where the next key begins. */
-static int
-next_key(struct grammar *g, const struct members *m)
-{
-	int key = grammar_state(g);
-
-	if (m->none >= 0)
-		grammar_skip(g, m->none, key);
-	grammar_skip(g, put_gap(g, put_byte(g, m->some, ',')), key);
-	return key;
-}
-
-static int
-put_member(struct schema *c, json_t *s, const char *name, json_t *value, struct members *m)
-{
-	struct buf text = BUF_INIT(SCHEMA_BYTES * 8);
-	int key = next_key(c->g, m), next = grammar_state(c->g), rule = schema_rule(c, value), none = m->none;
-
-	if (rule < 0)
-		return -1;
-	json_write_bytes(&text, name, strlen(name));
-	buf_addc(&text, ':');
-	grammar_call(c->g, put_gap(c->g, grammar_text(c->g, key, text.p, text.n)), rule, next);
-	buf_free(&text);
-	if (is_required(s, name))
-		none = -1;
-	else
-		grammar_skip(c->g, m->some, next);
-	*m = (struct members){ none, next };
-	return 0;
-}
-
-/* Properties in their order, then what is required and not listed. */
-static int
-put_members(struct schema *c, json_t *s, struct members *m, struct names *listed)
-{
-	json_t *properties = json_object_get(s, "properties"), *required = json_object_get(s, "required"), *v;
-	json_t *others = json_object_get(s, "additionalProperties"), *seen = json_object();
-	const char *name;
-	size_t i;
-	int rc = 0;
-
-	json_object_foreach(properties, name, v) {
-		listed->name[listed->n++] = name;
-		if (rc == 0)
-			rc = put_member(c, s, name, v, m);
-	}
-	json_array_foreach(required, i, v) {
-		name = json_string_value(v);
-		if (rc < 0 || json_object_get(properties, name) || json_object_get(seen, name))
-			continue;
-		json_object_set_new(seen, name, json_true());
-		listed->name[listed->n++] = name;
-		rc = put_member(c, s, name, others ? others : json_true(), m);
-	}
-	json_decref(seen);
-	return rc;
-}
-
-/* As many others as it likes. */
-static int
-put_others(struct schema *c, json_t *value, struct members *m, const struct names *listed)
-{
-	int colon = grammar_state(c->g), rule = schema_rule(c, value);
-
-	if (rule < 0 || put_free_key(c, listed, next_key(c->g, m), colon) < 0)
-		return -1;
-	grammar_call(c->g, put_gap(c->g, put_byte(c->g, colon, ':')), rule, m->some);
-	return 0;
-}
-
-static int
-check_object(struct schema *c, json_t *s)
-{
-	json_t *properties = json_object_get(s, "properties"), *required = json_object_get(s, "required"), *v;
-	json_t *others = json_object_get(s, "additionalProperties");
-	size_t i;
-
-	if ((properties && !json_is_object(properties)) || json_object_size(properties) > SCHEMA_PARTS)
-		return err_set(c->e, "'properties' must be an object of at most %d members", SCHEMA_PARTS);
-	if ((required && !json_is_array(required)) || json_array_size(required) > SCHEMA_PARTS)
-		return err_set(c->e, "'required' must be a list of at most %d names", SCHEMA_PARTS);
-	json_array_foreach(required, i, v)
-		if (!json_is_string(v))
-			return err_set(c->e, "'required' must be a list of names");
-	if (others && !json_is_object(others) && !json_is_boolean(others))
-		return err_set(c->e, "'additionalProperties' must be a schema");
-	return 0;
-}
-
-int
-schema_put_object(struct schema *c, json_t *s, int from, int to)
-{
-	json_t *properties = json_object_get(s, "properties"), *others = json_object_get(s, "additionalProperties");
-	struct names listed = { .n = 0 };
-	struct members m;
-	int rc;
-
-	if (check_object(c, s) < 0)
-		return -1;
-	listed.name = xcalloc(json_object_size(properties) + json_array_size(json_object_get(s, "required")) + 1, sizeof *listed.name);
-	m = (struct members){ put_byte(c->g, from, '{'), grammar_state(c->g) };
-	rc = put_members(c, s, &m, &listed);
-	if (rc == 0 && (others ? !json_is_false(others) : !properties))
-		rc = put_others(c, others ? others : json_true(), &m, &listed);
-	if (m.none >= 0)
-		end_byte(c->g, m.none, '}', to);
-	end_byte(c->g, m.some, '}', to);
-	free(listed.name);
-	return rc;
 }
