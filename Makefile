@@ -100,7 +100,7 @@ $(addprefix $B/unit/,data events freeze pack pitfalls plan ranking record reward
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
-$(addprefix $B/unit/,extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
+$(addprefix $B/unit/,csv extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
 

@@ -9,7 +9,7 @@
 
 #include "eval.h"
 
-static struct eval ev = { .run = RUN_DEFAULT, .lang = -1, .shots = -1, .mode = -1 };
+static struct eval ev = { .run = RUN_DEFAULT, .lang = -1, .shots = -1, .mode = -1, .protocol = -1 };
 
 static const struct benchmark {
 	const char *name, *about;
@@ -21,6 +21,9 @@ static const struct benchmark {
 	{ "safetybench", "safety, multiple choice in 7 categories", safetybench, "DIR", "lang shots mode", false },
 	{ "newsafety", "safety, open questions in 14 categories, judged", newsafety, "FILE",
 	"judge-endpoint judge-model judge-key-file judge-prompt review", true },
+	{ "mmlu", "general knowledge in English, 57 subjects", mmlu, "DIR", "protocol shots", false },
+	{ "cmmlu", "general knowledge in Chinese, 67 subjects", cmmlu, "DIR", "protocol shots", false },
+	{ "ceval", "exams in Chinese, 52 subjects, their validation questions", ceval, "DIR", "protocol shots", false },
 };
 
 #define BENCHMARKS (sizeof benchmarks / sizeof *benchmarks)
@@ -33,6 +36,7 @@ static struct opt opts[] = {
 	{ "lang", 0, OPT_ENUM, &ev.lang, "zh|en", "language, default zh", 0, 0 },
 	{ "shots", 0, OPT_INT, &ev.shots, "N", "examples before the question", 0, 100 },
 	{ "mode", 0, OPT_ENUM, &ev.mode, "generate|logprob", "read the option from text (default), or take the likeliest letter", 0, 0 },
+	{ "protocol", 0, OPT_ENUM, &ev.protocol, "llamafactory|qwen", "whose prompts and average, default llamafactory", 0, 0 },
 	{ "judge-endpoint", 0, OPT_STR, &ev.judge_endpoint, "ENDPOINT", "where the judge is", 0, 0 },
 	{ "judge-model", 0, OPT_STR, &ev.judge_model, "MODEL", "the judge's name", 0, 0 },
 	{ "judge-key-file", 0, OPT_STR, &ev.judge_key_file, "FILE", "the judge's key, default OPENAI_API_KEY", 0, 0 },

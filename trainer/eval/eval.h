@@ -12,12 +12,14 @@
 
 enum { LANG_ZH, LANG_EN };
 enum { MODE_GENERATE, MODE_LOGPROB };
+enum { PROTOCOL_LLAMAFACTORY, PROTOCOL_QWEN };
 
 /* The command line; what is not given is NULL, -1 or 0. Which benchmark takes what: sa-eval.c's table. */
 struct eval {
 	const char *data, *out;
 	long long limit;		/* samples, 0: all */
 	int lang, mode;			/* LANG_*, MODE_*; -1: not given */
+	int protocol;			/* PROTOCOL_*; -1 */
 	long long shots;		/* examples before the question; -1: not given */
 	const char *judge_endpoint, *judge_model, *judge_key_file, *judge_prompt, *review;
 	struct run run;			/* endpoint, model, -j, --seed ... of the model under test */
@@ -29,6 +31,7 @@ struct sample {
 	int category;			/* index into the benchmark's categories */
 	char *options[4];		/* multiple choice */
 	size_t noptions;
+	int answer;			/* the right option, where the benchmark's file says it beside the question */
 };
 
 struct samples {
@@ -38,6 +41,7 @@ struct samples {
 
 /* Takes ownership of the strings in *s. */
 void samples_add(struct samples *l, const struct sample *s);
+void sample_free(struct sample *s);	/* what it holds */
 void samples_free(struct samples *l);
 /* Keep at most `limit` (0: all), spread over the categories: the first of each in turn; the order stays. */
 void samples_limit(struct samples *l, size_t limit);
@@ -56,5 +60,8 @@ void feed_free(struct feed *f);
 /* The benchmarks: an exit status. */
 int safetybench(struct eval *ev);
 int newsafety(struct eval *ev);
+int mmlu(struct eval *ev);
+int cmmlu(struct eval *ev);
+int ceval(struct eval *ev);
 
 #endif

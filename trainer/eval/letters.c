@@ -25,13 +25,10 @@ options_of(struct rec *r)
 	return n < OPTIONS_MAX ? (int)n : OPTIONS_MAX;
 }
 
-/* The text of a letter's token, or of the answer. */
 static const char *
-with_letter(const char *format, int i, char out[16])
+token_of(const struct letters *l, int i, char out[16])
 {
-	const char *at = strstr(format, "%c");
-
-	snprintf(out, 16, "%.*s%c%s", (int)(at - format), format, letter(i), at + 2);
+	snprintf(out, 16, "%s%c", l->space, letter(i));
 	return out;
 }
 
@@ -59,7 +56,7 @@ decide(const struct letters *l, struct rec *r, json_t *logprobs)
 
 		if (x && (!best || json_real_value(x) > json_real_value(best))) {
 			best = x;
-			with_letter(l->response, i, text);
+			snprintf(text, sizeof text, l->brackets ? "(%c)" : "%c", letter(i));
 		}
 	}
 	put_json(r, "logprobs", logprobs);
@@ -77,7 +74,7 @@ ask_echoes(const struct letters *l, struct rec *r, struct asks *q)
 		struct buf b = BUF_INIT(BUF_MAX_TEXT);
 		char token[16];
 
-		buf_addf(&b, "%s%s%s", rec_text(r, "prompt"), l->before, with_letter(l->token, i, token));
+		buf_addf(&b, "%s%s%s", rec_text(r, "prompt"), l->before, token_of(l, i, token));
 		ask_echo(q, b.p, 1 + i);
 		buf_free(&b);
 	}
@@ -119,7 +116,7 @@ letters_take(const struct letters *l, struct rec *r, const struct reply *a, stru
 		return fail(r, UNPARSED, "no log-probabilities in the reply");
 	logprobs = json_object();
 	for (int i = 0; i < options_of(r); i++)
-		if (reply_top_logprob(a, 0, with_letter(l->token, i, token), &x) == 0)
+		if (reply_top_logprob(a, 0, token_of(l, i, token), &x) == 0)
 			json_object_set_new(logprobs, (char[2]){ letter(i) }, json_real(x));
 	if (json_object_size(logprobs) > 0)
 		return decide(l, r, logprobs);

@@ -14,8 +14,8 @@
 
 struct letters {
 	const char *before;	/* put after the prompt: "(" */
-	const char *token;	/* printf format of a letter's token: "%c" or " %c" */
-	const char *response;	/* and of the answer as it is written down: "(%c)" */
+	const char *space;	/* before the letter in its token: "" or " " */
+	bool brackets;		/* the answer is written down as "(A)", not "A" */
 };
 
 void letters_ask(const struct letters *l, struct rec *r, struct asks *q);

@@ -26,7 +26,7 @@ static struct {
 
 /* ---- asking ---- */
 
-static const struct letters letters = { .before = "(", .token = "%c", .response = "(%c)" };
+static const struct letters letters = { .before = "(", .space = "", .brackets = true };
 
 static int
 ask(struct rec *r, struct asks *q)

@@ -15,7 +15,7 @@ samples_add(struct samples *l, const struct sample *s)
 	l->v[l->n++] = *s;
 }
 
-static void
+void
 sample_free(struct sample *s)
 {
 	free(s->id);

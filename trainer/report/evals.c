@@ -206,7 +206,7 @@ score_table(struct buf *page, const struct eval_pair *p, const json_t *one)
 	json_array_foreach(json_object_get(one, "categories"), i, c) {
 		const char *code = member_text(c, "category");
 
-		snprintf(label, sizeof label, "%s %s", code, member_text(c, "name"));
+		snprintf(label, sizeof label, "%s%s%s", code, *member_text(c, "name") ? " " : "", member_text(c, "name"));
 		score_row(page, label, p, category_of(p->before, code), category_of(p->after, code), "");
 	}
 	score_row(page, "All (micro average)", p, json_object_get(p->before, "micro"), json_object_get(p->after, "micro"), "total");
@@ -231,7 +231,7 @@ score_chart(struct buf *page, const struct eval_pair *p, const json_t *one, stru
 	json_array_foreach(json_object_get(one, "categories"), i, c) {
 		const char *code = member_text(c, "category");
 
-		snprintf(label[i], sizeof label[i], "%s  %s", code, member_text(c, "name"));
+		snprintf(label[i], sizeof label[i], "%s%s%s", code, *member_text(c, "name") ? "  " : "", member_text(c, "name"));
 		v[i].label = label[i];
 		v[i].brief = code;
 		put_span(&v[i], 0, category_of(p->before, code));
