@@ -2,9 +2,11 @@
 #include "t.h"
 
 #include <jansson.h>
+#include <math.h>
 
 #include "adjust.h"
 #include "draw.h"
+#include "text.h"
 
 #define V 8
 static const float even[V] = { 1, 1, 1, 1, 1, 1, 1, 1 };
@@ -328,6 +330,62 @@ end_tokens_are_held_back_for_min_tokens(void)
 	free(w.old);
 }
 
+/* What a plain loop says, for vocabularies that end anywhere in a block, with ties and infinities. */
+static void
+rows_of_any_length_are_looked_at_whole(void)
+{
+	enum { LONG = 1500 };
+	static float x[LONG];
+	uint64_t rng = 7;
+
+	for (int n = 1; n < LONG; n += n < 40 ? 1 : 97) {
+		int ids[20], best = 0, rank = 1, top, id = n / 2;
+
+		for (int i = 0; i < n; i++)
+			x[i] = text_random(&rng) % 11 == 0 ? -INFINITY : (float)(text_random(&rng) % 50);
+		x[n - 1] = 3;
+		for (int i = 0; i < n; i++) {
+			best = x[i] > x[best] ? i : best;
+			rank += x[i] > x[id] || (x[i] == x[id] && i < id);
+		}
+		CHECK_INT(draw_argmax(x, n), best);
+		CHECK_INT(draw_rank(x, n, id), rank);
+		top = draw_top(x, n, 20, ids);
+		CHECK_INT(top, n < 20 ? n : 20);
+		for (int i = 0; i < top; i++)
+			CHECK_INT(draw_rank(x, n, ids[i]), i + 1);
+		x[n / 3] = NAN;
+		CHECK_INT(draw_argmax(x, n), -1);
+	}
+}
+
+/* A large vocabulary is walked in parts: each token comes as often as its probability says. */
+static void
+a_large_vocabulary_is_walked_in_its_order(void)
+{
+	enum { LONG = 1000, DRAWS = 200000 };
+	static float x[LONG];
+	static int count[LONG];
+	uint64_t rng = draw_seed(3, 0);
+	double total = 0, worst = 0;
+
+	for (int i = 0; i < LONG; i++) {
+		x[i] = i % 7 == 3 ? -INFINITY : (float)(i % 5) - 2;
+		total += exp(x[i]);
+	}
+	for (int i = 0; i < DRAWS; i++)
+		count[draw_token(x, LONG, &(struct sampling){ 1, 1, 0, 0 }, &rng, NULL)]++;
+	for (int i = 0; i < LONG; i++) {
+		double want = DRAWS * exp(x[i]) / total;
+
+		if (want == 0)
+			CHECK_INT(count[i], 0);
+		else
+			worst = fmax(worst, fabs(count[i] - want) / sqrt(want));
+	}
+	CHECK(worst < 5);
+}
+
 int
 main(void)
 {
@@ -348,5 +406,7 @@ main(void)
 	RUN(logits_are_adjusted_and_drawn_from_as_by_transformers);
 	RUN(min_p_of_1_is_the_most_likely_and_of_0_all);
 	RUN(end_tokens_are_held_back_for_min_tokens);
+	RUN(rows_of_any_length_are_looked_at_whole);
+	RUN(a_large_vocabulary_is_walked_in_its_order);
 	return t_done();
 }

@@ -102,6 +102,13 @@ bool ops_cpu_has_bf16(void);	/* that instruction */
  * when one is NaN or the largest is not finite. */
 double log_sum_exp(const float *x, size_t n);
 
+/* The same for a row of n logits. The first of the largest: -1 when one is NaN, or the largest is not finite. */
+int logits_argmax(const float *x, int n);
+/* The first from `from` on that is more than `than`; n when none is. */
+int logits_above(const float *x, int from, int n, float than);
+/* 1 + how many are more than x[id], or equal and before it. */
+int logits_rank(const float *x, int n, int id);
+
 /* threads <= 0: as many as this process may run on. NULL never: dies when out of memory, or when SA_CPU (cpu/isa.h) is wrong. */
 struct mach *mach_new(int threads);
 void mach_free(struct mach *m);

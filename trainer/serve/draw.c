@@ -7,18 +7,12 @@
 #include "op.h"
 #include "text.h"
 
+#define PARTS 64	/* of a vocabulary */
+
 int
 draw_argmax(const float *x, int V)
 {
-	int best = -1;
-
-	for (int i = 0; i < V; i++) {
-		if (isnan(x[i]))
-			return -1;
-		if (best < 0 || x[i] > x[best])
-			best = i;
-	}
-	return best >= 0 && isfinite(x[best]) ? best : -1;
+	return logits_argmax(x, V);
 }
 
 double
@@ -74,25 +68,30 @@ share(float logit, float best, const struct sampling *how)
 	return w >= how->min_p ? w : 0;
 }
 
-/* Walk the whole distribution in id order; the sum is taken in the same order, so the walk ends inside it. */
+/* Walk the whole distribution in id order. The sums up to the end of each part are those of the total's own way, so that the part that the walk ends in is
+ * known without another walk through those before it: exp() of every logit is what this costs. */
 static int
 walk_all(const float *x, int V, float best, const struct sampling *how, double u)
 {
-	double total = 0, sum = 0;
-	int last = 0;
+	int size = (V + PARTS - 1) / PARTS, part = 0, i;
+	double upto[PARTS], sum = 0, goal;
 
-	for (int i = 0; i < V; i++)
-		total += share(x[i], best, how);
-	for (int i = 0; i < V; i++) {
-		double w = share(x[i], best, how);
-
-		sum += w;
-		if (sum > u * total)
-			return i;
-		if (w > 0)
-			last = i;
+	for (i = 0; i < V; i++) {
+		sum += share(x[i], best, how);
+		upto[i / size] = sum;
 	}
-	return last;
+	goal = u * sum;
+	while ((part + 1) * size < V && !(upto[part] > goal))
+		part++;
+	sum = part > 0 ? upto[part - 1] : 0;
+	for (i = part * size; i < V; i++) {
+		sum += share(x[i], best, how);
+		if (sum > goal)
+			return i;
+	}
+	while (i > 1 && share(x[i - 1], best, how) == 0)
+		i--;
+	return i - 1;
 }
 
 /* Take the best candidates off a heap until one of the limits is reached, then walk those. A heap, because a sort of a large vocabulary for
@@ -154,17 +153,12 @@ draw_token(const float *x, int V, const struct sampling *how, uint64_t *rng, str
 int
 draw_top(const float *x, int V, int n, int *ids)
 {
-	int have = 0;
+	int have = 0, i, at;
 
-	for (int i = 0; i < V; i++) {
-		int at = have;
-
-		if (have == n && (n == 0 || !(x[i] > x[ids[n - 1]])))
-			continue;
-		if (have < n)
-			have++;
-		else
-			at = n - 1;
+	for (i = 0; n > 0 && i < V; i++) {
+		if (have == n && (i = logits_above(x, i, V, x[ids[n - 1]])) == V)
+			break;
+		at = have < n ? have++ : n - 1;
 		for (; at > 0 && x[i] > x[ids[at - 1]]; at--)
 			ids[at] = ids[at - 1];
 		ids[at] = i;
@@ -175,11 +169,7 @@ draw_top(const float *x, int V, int n, int *ids)
 int
 draw_rank(const float *x, int V, int id)
 {
-	int rank = 1;
-
-	for (int i = 0; i < V; i++)
-		rank += x[i] > x[id] || (x[i] == x[id] && i < id);
-	return rank;
+	return logits_rank(x, V, id);
 }
 
 uint64_t
