@@ -306,13 +306,15 @@ raw() {
 @test "serve: who does not read is dropped in time, others are unharmed meanwhile" {
 	start --timeout 2
 	export port
-	request '{prompt: [range(2000) | 50], max_tokens: 0, echo: true, logprobs: 20, n: 8}' >one	# a reply of more than a socket holds (4 MiB)
+	yes 'a b' | head -c 2000000 | tr '\n' ' ' | jq -Rc '{prompt: ., return_token_strs: true}' >one	# a reply of more than a socket holds (4 MiB)
+	get /tokenize --data-binary @one
+	assert_equal "$code" 200
+	[ "${#body}" -gt 8000000 ] || fail "${#body} bytes"
 	perl -MIO::Socket::INET -MSocket -e 'undef $/; open $f, "<", "one"; $r = <$f>; $s = IO::Socket::INET->new(Proto => "tcp"); setsockopt $s, SOL_SOCKET, SO_RCVBUF, 4096;
-		connect $s, sockaddr_in($ENV{port}, inet_aton("127.0.0.1")) or die; print $s "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: " . length($r) . "\r\n\r\n$r";
-		$s->flush; sleep 100' 3>&- &
+		connect $s, sockaddr_in($ENV{port}, inet_aton("127.0.0.1")) or die; print $s "POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: " . length($r) . "\r\n\r\n$r";
+		$s->flush; sleep 300' 3>&- &
 	client=$!
-	stuck='sa_serve_requests_total{path="/v1/completions",status="499"} 1'
-	wait_until 180 counted "$stuck"
+	wait_until 120 counted 'sa_serve_requests_total{path="/tokenize",status="499"} 1'
 	kill "$client"
 	little
 	assert_equal "$code" 200

@@ -415,9 +415,9 @@ ids() {
 }
 
 @test "serve: SIGTERM lets a stream end, refuses new requests with 503 and exits 0" {
-	start --drain 60
+	start --drain 600
 	exec {fd}<>"/dev/tcp/127.0.0.1/$port"
-	post_to $fd /v1/completions "$(request '{prompt: [range(8) | "a"], max_tokens: 200, n: 8, stream: true, seed: 3, temperature: 2}')"
+	post_to $fd /v1/completions "$(request '{prompt: [range(4) | "a"], max_tokens: 200, n: 8, stream: true, seed: 3, temperature: 2}')"
 	read -r line <&$fd	# the reply has begun
 	kill -TERM $pid
 	wait_until 10 drains
