@@ -9,7 +9,7 @@
 # make nano-check measure them on held-out prompts
 # make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
 # make check-cuda the CUDA operations on the CPU, at length: ThreadSanitizer, more orders, mutants, NVIDIA's own headers where they are installed
-# make cuda       the CUDA operations and their tests for a GPU, by nvcc; make check-gpu runs them on one
+# make cuda       sa-cuda.so, which sa-train --device cuda loads, and the tests of the CUDA operations, by nvcc; make check-gpu runs them on one
 # make torture    each filter again and again with another allocation or file call failing (MOST=1500 runs a filter and way at most)
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
@@ -23,7 +23,7 @@ WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 OPT = $(if $(SAN),-O1 -g -fsanitize=$(if $(THREAD),thread,address$(,)undefined -fno-sanitize-recover=all) -fno-omit-frame-pointer,-O2 -g)
 , := ,
 CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
-CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report
+CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report -Itrainer/train/cuda -Itrainer/ops/cuda
 NET = -lcurl -luv
 BASE = -ljansson -lxxhash -llmdb -lpthread -lm
 MODEL = -lutf8proc
@@ -37,7 +37,7 @@ NANO = nano-corpus nano-bpe
 LIB = $(patsubst %.c,$B/%.o,$(wildcard lib/*.c))
 MOD = $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c trainer/ops/*.c trainer/ops/plain/*.c trainer/ops/cpu/*.c))
 SERVE = $(patsubst %.c,$B/%.o,$(wildcard trainer/serve/*.c))
-TRAIN = $(patsubst %.c,$B/%.o,$(filter-out trainer/train/comm_mpi.c,$(wildcard trainer/train/*.c)))
+TRAIN = $(patsubst %.c,$B/%.o,$(filter-out trainer/train/comm_mpi.c,$(wildcard trainer/train/*.c)) trainer/train/cuda/place.c trainer/ops/cuda/arena.c trainer/ops/cuda/scratch.c)
 EVAL = $(patsubst %.c,$B/%.o,$(wildcard trainer/eval/*.c))
 UNIT = $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
@@ -96,7 +96,7 @@ $(addprefix $B/unit/,draw guide queue schema stop turn): $B/unit/%: $B/tests/uni
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,data events freeze pack pitfalls plan ranking record reward schedule zero): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,cudatrain data events freeze pack pitfalls plan ranking record reward schedule zero): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
@@ -125,9 +125,9 @@ $B/unit/https: $B/tests/unit/https.o $B/libsa.a
 # building the latter, each with all objects of its own: plain, asan, tsan. The simulator itself is never instrumented.
 NVCC = $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_HEADERS = tests/cudasim/include
-SIM_SRC = $(wildcard tests/cudasim/*.cpp trainer/ops/cuda/*.cu trainer/ops/cuda/*.c trainer/ops/plain/*.c) trainer/ops/dtype.c trainer/ops/matrix.c lib/err.c
+SIM_SRC = $(wildcard tests/cudasim/*.cpp trainer/ops/cuda/*.cu trainer/ops/cuda/*.c trainer/ops/plain/*.c) trainer/ops/dtype.c trainer/ops/matrix.c lib/err.c $(wildcard trainer/train/cuda/*.c)
 SIM_TESTS = $(basename $(notdir $(wildcard tests/cudasim/test/*.c tests/cudasim/test/*.cu))) bugs
-SIM_FLAGS = -O2 -g -ffp-contract=off -Wno-unknown-pragmas
+SIM_FLAGS = -O2 -g -fPIC -ffp-contract=off -Wno-unknown-pragmas
 SIM_CXX = $(CXX) -std=c++17 -Wall -Wextra $(SIM_FLAGS) -I$(CUDA_HEADERS) -Itests/cudasim -Itrainer/ops/cuda $(CPPFLAGS) -Itests/unit -MMD -MP
 SIM_SAN_plain =
 SIM_SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -147,9 +147,11 @@ $B/cudasim/$1/%.o: %.c
 $B/cudasim/$1/lib.a: $(patsubst %,$B/cudasim/$1/%.o,$(basename $(SIM_SRC)))
 $B/cudasim/$1/%: $B/cudasim/$1/tests/cudasim/test/%.o $B/cudasim/$1/lib.a
 	$(CXX) $(SIM_SAN_$1) -o $$@ $$^ -ljansson -lm
+$B/cudasim/$1/sa-cuda.so: $(patsubst %,$B/cudasim/$1/%.o,$(basename $(filter-out trainer/ops/plain/%,$(SIM_SRC))))
+	$(CXX) $(SIM_SAN_$1) -shared -o $$@ $$^ -ljansson -lm
 $B/cudasim/$1/bugs: $B/cudasim/$1/tests/cudasim/bugs.o $B/cudasim/$1/lib.a
 	$(CXX) $(SIM_SAN_$1) -o $$@ $$^ -ljansson -lm
-cudasim-$1: $(SIM_TESTS:%=$B/cudasim/$1/%)
+cudasim-$1: $(SIM_TESTS:%=$B/cudasim/$1/%) $B/cudasim/$1/sa-cuda.so
 cudasim-one-$1: $B/cudasim/$1/tests/cudasim/test/$(SIM_TEST).o $B/cudasim/$1/lib.a	# a test with SIM_ONE, another .cu, instead of its own (mutants.sh)
 	$(filter-out -MMD -MP,$(SIM_CXX)) $(SIM_SAN_$1) -x c++ -c -o $(SIM_OUT).o $(SIM_ONE)
 	$(CXX) $(SIM_SAN_$1) -o $(SIM_OUT) $$< $(SIM_OUT).o $B/cudasim/$1/lib.a -ljansson -lm
@@ -163,18 +165,20 @@ CUDA_DIR = $(patsubst %/bin/nvcc,%,$(NVCC))
 CUDA_TESTS = $(patsubst %,$B/cuda/test/%,$(filter-out bugs,$(SIM_TESTS)))
 $B/cuda/%.o: %.cu $(wildcard trainer/ops/cuda/*.h)
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++17 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+	$(NVCC) -std=c++17 -O3 -Werror all-warnings -Xcompiler -Wall,-Wextra,-fPIC $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
 		-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)) $(CPPFLAGS) -Itrainer/ops/cuda -Itests/unit -c -o $@ $<
 $B/cuda/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -isystem $(CUDA_DIR)/include -Itrainer/ops/cuda -Itests/unit -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -isystem $(CUDA_DIR)/include -Itrainer/ops/cuda -Itests/unit -MMD -MP -c -o $@ $<
 $B/cuda/lib.a: $(patsubst %,$B/cuda/%.o,$(basename $(filter-out tests/%,$(SIM_SRC))))
+$B/sa-cuda.so: $(patsubst %,$B/cuda/%.o,$(basename $(filter-out tests/% trainer/ops/plain/%,$(SIM_SRC))))
+	$(NVCC) -shared -o $@ $^ -lcublasLt -lm
 $(CUDA_TESTS): $B/cuda/test/%: $B/cuda/tests/cudasim/test/%.o $B/cuda/lib.a
 	@mkdir -p $(@D)
 	$(NVCC) -o $@ $^ -lcublasLt -ljansson -lm
 cuda:
 	@[ -x "$(NVCC)" ] || { echo "cuda: there is no nvcc" >&2; exit 2; }
-	$(MAKE) -s $B/cuda/lib.a $(CUDA_TESTS)
+	$(MAKE) -s $B/sa-cuda.so $(CUDA_TESTS)
 check-gpu: cuda
 	for t in $(CUDA_TESTS); do echo "# $$t"; "$$t" || exit 1; done
 
@@ -193,7 +197,7 @@ $B/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof $B/bench-encode
-check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
+check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $(if $(THREAD),$B/cudasim/tsan/sa-cuda.so) $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 check-cuda: cudasim-plain cudasim-asan cudasim-tsan
 	sh tests/cudasim/check.sh $B

@@ -60,7 +60,7 @@ static const struct opt opts[] = {
 	{ "lora", 0, OPT_STR, &set.lora, "R:ALPHA:TARGETS", "train adapters of this rank beside q, k, v, o, gate, up, down or all, as 16:32:q,v", 0, 0 },
 	{ "merge", 0, OPT_FLAG, &set.merge, NULL, "with --lora: write the whole model with the adapters in it", 0, 0 },
 	{ "plan", 0, OPT_FLAG, &set.plan, NULL, "print what memory and time a run of this shape needs, and end", 0, 0 },
-	{ "device", 0, OPT_STR, &set.device, "DEVICE", "with --plan: cpu, cpu:24GiB, cuda:24GiB or cuda:CARD (3090, 4090, a100, h100, h200), which needs no GPU", 0, 0 },
+	{ "device", 0, OPT_STR, &set.device, "DEVICE", "cpu, cuda, cuda:N or cuda:24GiB (of it); with --plan also cpu:24GiB and cuda:CARD (3090, 4090, a100, h100, h200), which need no GPU", 0, 0 },
 	{ "ranks", 0, OPT_INT, &set.ranks, "N", "with --plan: of a run in N processes, which mpirun or srun starts (default 1)", 1, 1 << 20 },
 	{ "resume", 0, OPT_FLAG, &set.resume, NULL, "go on from the newest training state in --out", 0, 0 },
 	{ "dtype", 0, OPT_ENUM, &set.store, "auto|f32|f16|bf16", "how weights are saved (default auto: as config.json says)", 0, 0 },
@@ -77,8 +77,6 @@ check(int operands)
 {
 	if (operands > 0)
 		die(STATUS_USAGE, "no operands are taken; the data goes to --data (see --help)");
-	if (set.device && !set.plan)
-		die(STATUS_USAGE, "--device goes with --plan");
 	if (set.ranks && !set.plan)
 		die(STATUS_USAGE, "--ranks goes with --plan; a run has as many as mpirun or srun started");
 	if (set.plan && (set.model || set.init))

@@ -51,18 +51,28 @@ reserve(void)
 	given = PAGE;
 }
 
+/* From the lowest allocation that is live on. */
+static void
+protect(int how)
+{
+	char *from = live.empty() ? device + given : live.begin()->first;
+
+	if (device && from < device + given)
+		mprotect(from, (size_t)(device + given - from), how);
+}
+
 void
 device_open(void)
 {
-	if (open_count++ == 0 && device)
-		mprotect(device, given, PROT_READ | PROT_WRITE);
+	if (open_count++ == 0)
+		protect(PROT_READ | PROT_WRITE);
 }
 
 void
 device_close(void)
 {
-	if (--open_count == 0 && device)
-		mprotect(device, given, PROT_NONE);
+	if (--open_count == 0)
+		protect(PROT_NONE);
 }
 
 void *
@@ -78,13 +88,13 @@ device_alloc(size_t n)
 	p = device + given;
 	given += size;
 	used += n;
+	live[p] = n;
 	device_open();
 	mprotect(p, size, PROT_READ | PROT_WRITE);
 	POISON(p, size);
 	UNPOISON(p, n);
 	fill(p, 0xff, n);
 	device_close();
-	live[p] = n;
 	return p;
 }
 
@@ -100,9 +110,10 @@ device_free(void *p)
 	device_open();
 	fill(p, 0xff, it->second);
 	POISON(p, it->second);
-	device_close();
 	used -= it->second;
+	mprotect(p, (it->second + REDZONE + PAGE - 1) & ~(size_t)(PAGE - 1), PROT_NONE);
 	live.erase(it);
+	device_close();
 }
 
 size_t

@@ -104,7 +104,7 @@ a_published_run_on_one_card_comes_out_within_15_percent(void)
 static void
 devices_that_are_none_are_refused(void)
 {
-	static const char *const bad[] = { "", "gpu", "cuda", "cuda:", "cuda:24", "cuda:24TB", "cuda:-1GiB", "cuda:0GiB", "cuda:24GiBx", "cuda:h300", "cuda:nanGiB" };
+	static const char *const bad[] = { "", "gpu", "cuda:", "cuda:240", "cudax", "cuda:-1", "cuda:24TB", "cuda:-1GiB", "cuda:0GiB", "cuda:24GiBx", "cuda:h300", "cuda:nanGiB" };
 	struct device d;
 	struct err e;
 
@@ -112,6 +112,8 @@ devices_that_are_none_are_refused(void)
 		if (!CHECK(device_parse(&d, bad[i], &e) < 0))
 			printf("#   \"%s\"\n", bad[i]);
 	CHECK(device_parse(&d, "cuda:80GB", &e) == 0 && d.memory == 80e9 && d.cuda);
+	CHECK(device_parse(&d, "cuda", &e) == 0 && d.cuda && d.index == 0 && d.memory == 0);
+	CHECK(device_parse(&d, "cuda:12", &e) == 0 && d.cuda && d.index == 12);
 	CHECK(device_parse(&d, "cpu", &e) == 0 && !d.cuda);
 }
 

@@ -1,4 +1,4 @@
-/* engine.h - what computes a run: the CPU, or a GPU (cuda.h)
+/* engine.h - what computes a run: the CPU, or a GPU (cuda/cuda_engine.h)
  *
  * An engine has weights, gradients and moments to work on. The run's model and optim are the host's copy of the weights and moments: put() takes them from
  * there, get() brings them back there. On the CPU they are the same memory. A call may return before its work is done; whatever it gives back is there.

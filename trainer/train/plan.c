@@ -43,13 +43,18 @@ device_parse(struct device *d, const char *text, struct err *e)
 	*d = (struct device){ 0 };
 	if (strcmp(text, "cpu") == 0)
 		return 0;
-	d->cuda = strncmp(text, "cuda:", 5) == 0;
+	d->cuda = strncmp(text, "cuda", 4) == 0 && (text[4] == ':' || !text[4]);
+	if (d->cuda && !text[4])
+		return 0;
+	if (d->cuda && strspn(text + 5, "0123456789") == strlen(text + 5) && sscanf(text + 5, "%2d%c", &d->index, &after) == 1)
+		return 0;
 	if (!d->cuda && strncmp(text, "cpu:", 4) != 0)
-		return err_set(e, "--device %s: cpu, cpu:SIZE as cpu:24GiB, cuda:SIZE, or cuda:CARD", text);
+		return err_set(e, "--device %s: cpu, cpu:SIZE as cpu:24GiB, cuda, cuda:N, cuda:SIZE, or cuda:CARD", text);
+	d->index = 0;
 	text += d->cuda ? 5 : 4;
 	for (size_t i = 0; d->cuda && i < CARDS; i++)
 		if (strcmp(text, cards[i].name) == 0) {
-			*d = (struct device){ true, cards[i].title, cards[i].gib * GIB, cards[i].flops, cards[i].bytes };
+			*d = (struct device){ .cuda = true, .card = cards[i].title, .memory = cards[i].gib * GIB, .flops = cards[i].flops, .bytes = cards[i].bytes };
 			return 0;
 		}
 	if (sscanf(text, "%lf%3[GiB]%c", &size, unit, &after) != 2 || !(size > 0 && size < 1e6) || (strcmp(unit, "GiB") != 0 && strcmp(unit, "GB") != 0))

@@ -20,12 +20,13 @@
 
 struct device {
 	bool cuda;
+	int index;		/* cuda:1 is the second one of this machine */
 	const char *card;	/* of the table in plan.c; NULL: none with this memory */
 	double memory;		/* bytes; 0: not said */
 	double flops, bytes;	/* a second, by the datasheet, dense bf16; 0: not known */
 };
 
-/* "cpu", "cpu:24GiB", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
+/* "cuda", "cuda:1", "cpu", "cpu:24GiB", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
 int device_parse(struct device *d, const char *text, struct err *e);
 
 /* What a run on this machine may take, bytes: a part of what is available now is left to the files of others. 0: not known. */

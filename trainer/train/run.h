@@ -11,6 +11,7 @@
 #include "model.h"
 #include "optim.h"
 #include "pack.h"
+#include "plan.h"
 #include "samples.h"
 #include "schedule.h"
 #include "train.h"
@@ -32,6 +33,7 @@ struct prefer {
 struct run {
 	const struct settings *set;
 	struct comm *comm;		/* the caller's */
+	struct device device;
 	struct config c;
 	struct lora lora;		/* the adapters to attach, when set->lora asks for some */
 	struct source source;

@@ -9,6 +9,7 @@
 
 #include "files.h"
 #include "freeze.h"
+#include "cudaload.h"
 #include "lora.h"
 #include "order.h"
 #include "plan.h"
@@ -21,6 +22,10 @@ read_config(struct run *r, struct err *e)
 	static const enum dtype stored[] = { [STORE_F32] = DT_F32, [STORE_F16] = DT_F16, [STORE_BF16] = DT_BF16 };
 	const struct settings *set = r->set;
 
+	if (device_parse(&r->device, set->device ? set->device : "cpu", e) < 0)
+		return -1;
+	if (r->device.cuda && set->compute == COMPUTE_F32)
+		return err_set(e, "--device cuda computes in bf16: --compute f32 is the CPU's");
 	if (set->lora && lora_parse(&r->lora, set->lora, e) < 0)	/* before the data is read */
 		return -1;
 	r->config_path = set->init ? xstrdup(set->init) : path_join(set->model, "config.json");
@@ -110,8 +115,8 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 
 		if (json_equal(is, before))
 			continue;
-		if (strcmp(name, "threads") == 0 || strcmp(name, "ranks") == 0) {
-			warn("resumed with another number of %s: the result will not be the same to the last bit", name);
+		if (strcmp(name, "threads") == 0 || strcmp(name, "ranks") == 0 || strcmp(name, "device") == 0) {
+			warn("resumed %s %s: the result will not be the same to the last bit", *name == 'd' ? "on another" : "with another number of", name);
 			continue;
 		}
 		a = json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
@@ -234,9 +239,15 @@ allocate(struct run *r, struct err *e)
 	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
-	if (choose_keep(r, (int)most.tokens, &keep, e) < 0)
-		return -1;
-	r->engine = engine_cpu(r->model, &r->optim, &r->grad, (int)most.tokens, keep);
+	if (r->device.cuda) {
+		r->engine = gpu_engine(r->model, &r->optim, r->trained, (int)most.tokens, &r->device, r->set->recompute, e);
+		if (!r->engine)
+			return -1;
+	} else {
+		if (choose_keep(r, (int)most.tokens, &keep, e) < 0)
+			return -1;
+		r->engine = engine_cpu(r->model, &r->optim, &r->grad, (int)most.tokens, keep);
+	}
 	r->pos = xcalloc(most.tokens, sizeof *r->pos);
 	r->ids = xcalloc(most.tokens, sizeof *r->ids);
 	r->target = xcalloc(most.tokens, sizeof *r->target);
@@ -262,9 +273,10 @@ attach_adapters(struct run *r)
 static const struct ops *
 choose_ops(const struct run *r)
 {
-	bool bf16 = r->set->compute == COMPUTE_BF16 || (r->set->compute == COMPUTE_AUTO && ops_cpu_has_bf16());
+	bool bf16 = r->device.cuda || r->set->compute == COMPUTE_BF16 || (r->set->compute == COMPUTE_AUTO && ops_cpu_has_bf16());
 
 	json_object_set_new(r->identity, "compute", json_string(bf16 ? "bf16" : "f32"));
+	json_object_set_new(r->identity, "device", json_string(r->device.cuda ? "cuda" : "cpu"));
 	return bf16 ? &ops_cpu_bf16 : &ops_cpu;
 }
 

@@ -29,6 +29,26 @@ forward_gathers(void)
 	}
 }
 
+/* The rows that are not named stay. */
+static void
+scatter_is_the_way_back(void)
+{
+	static const int shapes[][2] = { { 1, 8 }, { 80, 264 }, { 301, 16 } };
+
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+		int n = shapes[s][0], C = shapes[s][1], all = 3 * n + 1, *rows = host_alloc(n * sizeof *rows);
+		float *x = noise16((size_t)n * C), *out = noise16((size_t)all * C);
+		uint16_t *gout = dev16(out, (size_t)all * C);
+
+		for (int i = 0; i < n; i++) {
+			rows[i] = 3 * (n - 1 - i) + 2;
+			memcpy(out + (size_t)rows[i] * C, x + (size_t)i * C, C * sizeof *x);
+		}
+		CHECK_OK(gpu_scatter(&gpu, gout, dev16(x, (size_t)n * C), device_copy(rows, n * sizeof *rows), n, C));
+		CHECK(!memcmp(back16(gout, (size_t)all * C), out, (size_t)all * C * sizeof *out));
+	}
+}
+
 /* In token order, as op.h says: the same bits as the plain sum. */
 static void
 backward_adds_in_token_order(void)
@@ -66,7 +86,9 @@ other_sizes_are_refused(void)
 {
 	CHECK_INT(gpu_embed(&gpu, NULL, NULL, NULL, 4, 12), -1);
 	CHECK_INT(gpu_embed_back(&gpu, NULL, NULL, NULL, NULL, NULL, 4, 12), -1);
+	CHECK_INT(gpu_scatter(&gpu, NULL, NULL, NULL, 4, 12), -1);
 	CHECK_INT(gpu_embed(&gpu, NULL, NULL, NULL, 0, 16), 0);
+	CHECK_INT(gpu_scatter(&gpu, NULL, NULL, NULL, 0, 16), 0);
 	CHECK_INT(gpu_embed_back(&gpu, NULL, NULL, NULL, NULL, NULL, 0, 16), 0);
 }
 
@@ -75,6 +97,7 @@ main(void)
 {
 	device_begin();
 	RUN(forward_gathers);
+	RUN(scatter_is_the_way_back);
 	RUN(backward_adds_in_token_order);
 	RUN(sorting_keeps_the_order_of_equal_ids);
 	RUN(other_sizes_are_refused);

@@ -1,7 +1,8 @@
-/* arena.c - the arena of device.h: pointers are made by adding, so that a plan and a run are the same code */
+/* arena.c - the arena of arena.h: pointers are made by adding, so that a plan and a run are the same code */
+#include <stdint.h>
 #include <string.h>
 
-#include "device.h"
+#include "arena.h"
 
 void
 arena_begin(struct arena *a, void *base, size_t size)

@@ -3,7 +3,7 @@
  * With p = exp(scale q.k - lse), delta = dout . out and ds = p (dout . v - delta), as in plain/attend.c: dq = scale sum ds k, dk = scale sum ds q,
  * dv = sum p dout. First delta is summed, a row after the other; then one kernel goes over the queries for dk and dv, and one over the keys for
  * dq: p and ds are computed in both, seven products instead of five, and nothing is added up by atomics. Key heads that several query heads share take
- * these one after the other; where that makes few blocks (heads_a_block()), blocks share them, and a last kernel adds up their float32 sums in order.
+ * these one after the other; where that makes few blocks (gpu_attend_heads() of scratch.c), blocks share them, and a last kernel adds up their float32 sums in order.
  *
  * Both are one template. A block owns rows of two matrices, in registers as operand A, and rows of two others stream by, 16 at a time:
  *     OF_KEYS   owns k, v       q, dout stream by    p^T = exp2(k q^T), dp^T = v dout^T    dk += ds^T q, dv += p^T dout
@@ -16,10 +16,7 @@ template <int D> static constexpr int ms = D > 64 ? 1 : 2;
 template <int D> static constexpr int own_rows = ATTEND_WARPS * 16 * ms<D>;
 template <int D> static constexpr int stream_rows = own_rows<D> / 2;
 
-enum {
-	DELTA_THREADS = 256, ADD_THREADS = 256,
-	BLOCKS = 256,	/* of dk and dv; the largest cards hold 2 x 148 at a time */
-};
+enum { DELTA_THREADS = 256, ADD_THREADS = 256 };
 
 /* Of a row of one head: what p and ds need. Four floats, to be copied as 16 bytes. */
 struct alignas(16) edge {
@@ -27,6 +24,7 @@ struct alignas(16) edge {
 	float delta;
 	float unused[2];
 };
+static_assert(sizeof(struct edge) == EDGE_BYTES && own_rows<128> == ATTEND_OWN_128 && own_rows<64> == ATTEND_OWN_64, "scratch.h");
 
 /* edge[H,T] */
 template <int D> static __global__ void __launch_bounds__(DELTA_THREADS)
@@ -279,33 +277,13 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, float *sums, int heads,
 		store_rows<D, M>(dy + (size_t)p.first * dstride + blockIdx.x * D, dstride, p.row + own, p.len, acc_y, times, tiles + OWN * D, own);
 }
 
-/* How many of the query heads that share a key head one block takes: all, or the most that make BLOCKS blocks. By the sizes alone, so that the
- * bits are the same on every card of a kind. */
-static int
-heads_a_block(int T, int H, int G, int D)
-{
-	int group = H / G, heads = group, parts = T / (D > 64 ? own_rows<128> : own_rows<64>) + 1;
-
-	while (heads > 1 && (group % heads || (int64_t)parts * (H / heads) < BLOCKS))
-		heads--;
-	return heads;
-}
-
-static size_t
-sums_of(int T, int H, int G, int D)
-{
-	int heads = heads_a_block(T, H, G, D);
-
-	return heads < H / G ? (size_t)T * (H / heads) * D : 0;
-}
-
 template <int D> static int
 backward(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, struct attention at, const uint16_t *dout, const uint16_t *out, const float *lse, struct edge *edge)
 {
 	size_t tiles = (size_t)4 * stream_rows<D> * D * sizeof *dq, edges = 2 * stream_rows<D> * sizeof *edge, rows = (size_t)at.T * at.H;
 	int parts = parts_most<own_rows<D>>(at.T, at.nseq);
-	int heads = heads_a_block(at.T, at.H, at.G, D), adds = (int)(((size_t)at.T * at.G * D / 8 + ADD_THREADS - 1) / ADD_THREADS);
-	float scale = 1 / sqrtf((float)D), *sums = sums_of(at.T, at.H, at.G, D) ? (float *)(edge + rows) : NULL;
+	int heads = gpu_attend_heads(at.T, at.H, at.G, D), adds = (int)(((size_t)at.T * at.G * D / 8 + ADD_THREADS - 1) / ADD_THREADS);
+	float scale = 1 / sqrtf((float)D), *sums = gpu_attend_back_sums(at.T, at.H, at.G, D) ? (float *)(edge + rows) : NULL;
 
 	if (attend_shared(g, (const void *)backward_kernel<D, true>, tiles + edges))
 		return -1;
@@ -316,17 +294,11 @@ backward(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, s
 		int each = at.H / at.G / heads;
 
 		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dk, dstride, sums, each, scale, at.T, at.G, D);
-		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dv, dstride, sums + sums_of(at.T, at.H, at.G, D), each, 1, at.T, at.G, D);
+		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dv, dstride, sums + gpu_attend_back_sums(at.T, at.H, at.G, D), each, 1, at.T, at.G, D);
 	}
 	LAUNCH((backward_kernel<D, false>), dim3(at.H, parts), ATTEND_THREADS, tiles, g->stream, dq, (uint16_t *)NULL, dstride, (float *)NULL, 1, at, dout, edge, scale,
 	       scale * LOG2_E);
 	return gpu_launched(g, "attention backward");
-}
-
-extern "C" size_t
-gpu_attend_back_scratch(int T, int H, int G, int D)
-{
-	return (size_t)T * H * sizeof(struct edge) + 2 * sums_of(T, H, G, D) * sizeof(float);
 }
 
 extern "C" int

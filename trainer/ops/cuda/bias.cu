@@ -14,12 +14,6 @@ struct rows_of {
 	}
 };
 
-extern "C" size_t
-gpu_bias_back_scratch(int T, int N)
-{
-	return columns_scratch(T, N);
-}
-
 extern "C" int
 gpu_bias_back(struct gpu *g, float *dbias_acc, const uint16_t *dout, int stride, void *scratch, int T, int N)
 {

@@ -9,18 +9,12 @@
 #include "gpu.h"
 #include "kernels.h"
 
-enum { PART_ROWS = 128, COLUMNS_WARPS = 8, COLUMNS_THREADS = COLUMNS_WARPS * WARP, COLUMNS_BLOCK = WARP * 8 };
+enum { COLUMNS_WARPS = 8, COLUMNS_THREADS = COLUMNS_WARPS * WARP, COLUMNS_BLOCK = WARP * 8 };
 
 static inline int
 columns_parts(int rows)
 {
 	return (rows + PART_ROWS - 1) / PART_ROWS;
-}
-
-static inline size_t
-columns_scratch(int rows, int C)
-{
-	return (size_t)columns_parts(rows) * (size_t)C * sizeof(float);
 }
 
 template <class VALUE> static __global__ void __launch_bounds__(COLUMNS_THREADS)
@@ -70,7 +64,7 @@ columns_finish(float *out_acc, const float *part, int parts, int C)
 	}
 }
 
-/* out_acc[C] += the columns' sums over `rows` rows. C is a multiple of 8; scratch: columns_scratch() bytes. */
+/* out_acc[C] += the columns' sums over `rows` rows. C is a multiple of 8; scratch: as gpu_bias_back_scratch(). */
 template <class VALUE> static int
 columns_add(struct gpu *g, const char *what, float *out_acc, VALUE value, void *scratch, int rows, int C)
 {

@@ -3,9 +3,7 @@
 
 #include "device.h"
 #include "err.h"
-
-/* What cuBLASLt's fastest algorithms ask for: 32 MiB on sm_90, 4 before. */
-enum { WORKSPACE = 32 << 20, SMALL_WORKSPACE = 4 << 20 };
+#include "scratch.h"
 
 static int
 check(struct device *d, const char *what, cudaError_t e)
@@ -38,10 +36,8 @@ open_slots(struct device *d)
 	for (i = 0; i < DEVICE_FETCHES; i++) {
 		struct device_slot *s = &d->fetch[i];
 
-		if (check(d, "an event", cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming)) ||
-		    check(d, "page-locked memory", cudaMallocHost(&s->host, DEVICE_FETCH_MAX)))
+		if (check(d, "an event", cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming)))
 			return -1;
-		s->size = DEVICE_FETCH_MAX;
 	}
 	return 0;
 }
@@ -51,15 +47,13 @@ open_products(struct device *d, const char *file)
 {
 	struct cudaDeviceProp prop;
 	void *workspace;
-	size_t size;
 
 	if (check(d, "properties", cudaGetDeviceProperties(&prop, d->gpu.device)))
 		return -1;
 	snprintf(d->name, sizeof d->name, "%s", prop.name);
-	size = prop.major >= 9 ? WORKSPACE : SMALL_WORKSPACE;
-	if (!(workspace = arena_take(&d->arena, "workspace of products", size)))
-		return gpu_refuse(&d->gpu, "%s: %zu bytes are too few: the products alone need %zu", d->name, d->arena.size, size);
-	d->products = gpu_matmul_new(&d->gpu, workspace, size, file);
+	if (!(workspace = arena_take(&d->arena, "workspace of products", GPU_WORKSPACE)))
+		return gpu_refuse(&d->gpu, "%s: %zu bytes are too few: the products alone need %zu", d->name, d->arena.size, (size_t)GPU_WORKSPACE);
+	d->products = gpu_matmul_new(&d->gpu, workspace, GPU_WORKSPACE, file);
 	return d->products ? 0 : -1;
 }
 
@@ -110,23 +104,31 @@ device_close(struct device *d)
 	memset(d, 0, sizeof *d);
 }
 
-/* The next slot, when what it sent last has arrived, grown to n bytes. */
+/* A slot whose last transfer is over, grown to n bytes. */
+static int
+ready(struct device *d, struct device_slot *s, size_t n)
+{
+	if (check(d, "waiting for a transfer", cudaEventSynchronize(s->done)))
+		return -1;
+	if (s->size >= n)
+		return 0;
+	if (s->host)
+		cudaFreeHost(s->host);
+	s->host = NULL;
+	s->size = 0;
+	if (check(d, "page-locked memory", cudaMallocHost(&s->host, n)))
+		return -1;
+	s->size = n;
+	return 0;
+}
+
 static struct device_slot *
 send_slot(struct device *d, size_t n)
 {
 	struct device_slot *s = &d->send[d->next_send];
 
-	if (check(d, "waiting for a transfer", cudaEventSynchronize(s->done)))
+	if (ready(d, s, n))
 		return NULL;
-	if (s->size < n) {
-		if (s->host)
-			cudaFreeHost(s->host);
-		s->host = NULL;
-		s->size = 0;
-		if (check(d, "page-locked memory", cudaMallocHost(&s->host, n)))
-			return NULL;
-		s->size = n;
-	}
 	d->next_send = (d->next_send + 1) % DEVICE_SENDS;
 	return s;
 }
@@ -152,8 +154,8 @@ device_fetch(struct device *d, int which, const void *src, size_t n)
 {
 	struct device_slot *s = &d->fetch[which];
 
-	if (n > DEVICE_FETCH_MAX)
-		return gpu_refuse(&d->gpu, "%s: a fetch of %zu bytes; %d is the most", d->name, n, DEVICE_FETCH_MAX);
+	if (ready(d, s, n))
+		return -1;
 	if (check(d, "a transfer", cudaMemcpyAsync(s->host, src, n, cudaMemcpyDeviceToHost, d->gpu.stream)))
 		return -1;
 	return check(d, "a transfer", cudaEventRecord(s->done, d->gpu.stream));

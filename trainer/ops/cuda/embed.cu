@@ -23,6 +23,19 @@ forward_kernel(uint16_t *out, const uint16_t *table, const int *ids, size_t eigh
 }
 
 static __global__ void __launch_bounds__(THREADS)
+scatter_kernel(uint16_t *out, const uint16_t *x, const int *rows, size_t eights, int C)
+{
+	size_t step = (size_t)gridDim.x * blockDim.x;
+	int row = C / 8;
+
+	for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < eights; i += step) {
+		size_t to = (size_t)rows[i / row] * row + i % row;
+
+		*reinterpret_cast<uint4 *>(out + to * 8) = *reinterpret_cast<const uint4 *>(x + i * 8);
+	}
+}
+
+static __global__ void __launch_bounds__(THREADS)
 backward_kernel(float *dtable_acc, const uint16_t *dout, const int *at, const int *first, const int *id, int C)
 {
 	int from = first[blockIdx.x], to = first[blockIdx.x + 1];
@@ -54,6 +67,20 @@ gpu_embed(struct gpu *g, uint16_t *out, const uint16_t *table, const int *ids, i
 	eights = (size_t)T * (size_t)(C / 8);
 	LAUNCH(forward_kernel, gpu_blocks(g, eights, THREADS), THREADS, 0, g->stream, out, table, ids, eights, C);
 	return gpu_launched(g, "embed");
+}
+
+extern "C" int
+gpu_scatter(struct gpu *g, uint16_t *out, const uint16_t *x, const int *rows, int n, int C)
+{
+	size_t eights;
+
+	if (n < 0 || C < 8 || C % 8)
+		return gpu_refuse(g, "scatter: %d x %d: rows must be multiples of 8", n, C);
+	if (n == 0)
+		return 0;
+	eights = (size_t)n * (size_t)(C / 8);
+	LAUNCH(scatter_kernel, gpu_blocks(g, eights, THREADS), THREADS, 0, g->stream, out, x, rows, eights, C);
+	return gpu_launched(g, "scatter");
 }
 
 /* By id, then by position: both in one number. */

@@ -6,7 +6,7 @@
  * of 16 bytes, and their row lengths and strides are multiples of 8 elements: rows are read 16 bytes at a time.
  *
  * A launcher puts its work into g->stream and returns: 0, or -1 with g->err set when the sizes are not what it can do or the launch was
- * refused. Nothing waits and nothing is allocated: scratch is the caller's, its size told by a function beside the launcher.
+ * refused. Nothing waits and nothing is allocated: scratch is the caller's, its size told by scratch.h.
  *
  * The same inputs give the same bits in every run on one kind of card: no atomics on floats, and sums are split by the sizes of the problem,
  * never by the number of multiprocessors, which only sets how many blocks share the work of element-wise kernels. (Generations of cards differ
@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 #include <cuda_runtime_api.h>
+
+#include "scratch.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,7 +57,6 @@ int gpu_rmsnorm(struct gpu *g, uint16_t *out, float *rstd, uint16_t *sum, const 
 /* dx_acc[T,C] += d loss/d x (x: what was normalised, the sum above), dw_acc[C] += d loss/d w, float, unless
  * NULL. scratch: gpu_rmsnorm_back_scratch() bytes. */
 int gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t *dout, const uint16_t *x, const uint16_t *w, const float *rstd, void *scratch, int T, int C);
-size_t gpu_rmsnorm_back_scratch(int T, int C);
 
 /* The norm of each head of q or k (Qwen3): `heads` heads of D elements a token, tokens of x and out so far apart. rstd[T,heads]; may be NULL. */
 int gpu_headnorm(struct gpu *g, uint16_t *out, int out_stride, float *rstd, const uint16_t *x, int x_stride, const uint16_t *w, float eps, int T, int heads, int D);
@@ -66,7 +67,6 @@ int gpu_headnorm_back(struct gpu *g, uint16_t *dx, float *dw_acc, const uint16_t
 
 /* dbias_acc[N] += sums of the columns of dout[T,N], rows stride apart; float. scratch: gpu_bias_back_scratch() bytes. */
 int gpu_bias_back(struct gpu *g, float *dbias_acc, const uint16_t *dout, int stride, void *scratch, int T, int N);
-size_t gpu_bias_back_scratch(int T, int N);
 
 /* ---- rope.cu ---- */
 
@@ -81,7 +81,6 @@ int gpu_rope(struct gpu *g, uint16_t *x, int stride, const int *pos, const float
 int gpu_attend(struct gpu *g, uint16_t *out, float *lse, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const int *cu, int nseq, int longest, int T, int H, int G, int D);
 /* dq, dk, dv are overwritten, tokens dstride apart (as parts of one array, too). dout and out are contiguous as out above. scratch: gpu_attend_back_scratch() bytes. */
 int gpu_attend_back(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const uint16_t *out, const float *lse, const int *cu, int nseq, int longest, void *scratch, int T, int H, int G, int D);
-size_t gpu_attend_back_scratch(int T, int H, int G, int D);
 
 /* ---- attend_cached.cu: serving ---- */
 
@@ -118,6 +117,8 @@ int gpu_swiglu_back(struct gpu *g, uint16_t *dgate_up, uint16_t *out, const uint
 
 /* out[T,C] = table[ids[t],:] */
 int gpu_embed(struct gpu *g, uint16_t *out, const uint16_t *table, const int *ids, int T, int C);
+/* out[rows[i],:] = x[i,:], i < n: the way back. No two rows are the same. */
+int gpu_scatter(struct gpu *g, uint16_t *out, const uint16_t *x, const int *rows, int n, int C);
 /* Host: sort the tokens of a batch by id, those of one id in order. at[T] gets positions, first[0..n] where in it each of the n different ids
  * begins (first[n] = T), id[n] which they are; room for T + 1 and T. Returns n. */
 int gpu_embed_sort(int *at, int *first, int *id, const int *ids, int T);
@@ -137,7 +138,6 @@ int gpu_sum(struct gpu *g, double *sum_acc, const float *x, const float *weight,
 /* part[0..gpu_sumsq_parts(n)) = sums of squares of pieces of x[n]. Gradients that are several arrays write one after the other into one
  * array of parts. */
 int gpu_sumsq(struct gpu *g, double *part, const float *x, size_t n);
-size_t gpu_sumsq_parts(size_t n);
 /* clip[0] = the norm, clip[1] = gscale * min(1, max_norm / (norm + 1e-6)) where norm = gscale * sqrt(sum of the parts); max_norm 0: gscale. The
  * norm of a gradient with a NaN is NaN, and so is then clip[1]. */
 int gpu_clip(struct gpu *g, float *clip, const double *part, size_t parts, float gscale, float max_norm);

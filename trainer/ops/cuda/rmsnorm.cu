@@ -139,12 +139,6 @@ gpu_rmsnorm(struct gpu *g, uint16_t *out, float *rstd, uint16_t *sum, const uint
 	return gpu_launched(g, "rmsnorm");
 }
 
-extern "C" size_t
-gpu_rmsnorm_back_scratch(int T, int C)
-{
-	return columns_scratch(T, C);
-}
-
 extern "C" int
 gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t *dout, const uint16_t *x, const uint16_t *w, const float *rstd, void *scratch, int T, int C)
 {

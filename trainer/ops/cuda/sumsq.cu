@@ -4,7 +4,7 @@
 #include "gpu.h"
 #include "kernels.h"
 
-enum { THREADS = 256, PIECE = THREADS * 64, CLIP_THREADS = 1024 };
+enum { THREADS = 256, PIECE = SUMSQ_PIECE, CLIP_THREADS = 1024 };
 
 static __global__ void __launch_bounds__(THREADS)
 sumsq_kernel(double *part, const float *x, size_t n)
@@ -37,12 +37,6 @@ clip_kernel(float *clip, const double *part, size_t parts, float gscale, float m
 		clip[0] = norm;
 		clip[1] = gscale * (max_norm > 0 && !(factor >= 1) ? factor : 1);	/* NaN goes through */
 	}
-}
-
-extern "C" size_t
-gpu_sumsq_parts(size_t n)
-{
-	return (n + PIECE - 1) / PIECE;
 }
 
 extern "C" int

@@ -1,0 +1,127 @@
+# cuda-train.bats - sa-train --device cuda, on the simulated GPU of tests/cudasim: that it trains as the CPU does, and how it ends
+
+load lib
+
+setup() {
+	sa_setup
+	T=$ROOT/tests/goldens/train
+	how=plain
+	if nm "$BUILD/sa-train" | grep -q __asan_init; then how=asan; fi
+	if nm "$BUILD/sa-train" | grep -q __tsan_init; then how=tsan; fi
+	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so
+	shape Llama
+	tiny=(--init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 3e-3 --batch 2 --accum 2 --warmup-ratio 0.1 --seed 7 --threads 1)
+	gpu=("${tiny[@]}" --device cuda)
+}
+
+# shape FAMILY - shape.json, of heads that a GPU's attention takes
+shape() {
+	jq --arg f "$1" '.architectures = [$f + "ForCausalLM"] | .model_type = ($f | ascii_downcase) | .head_dim = 16 | .num_attention_heads = 2 | .num_key_value_heads = 1 |
+		.torch_dtype = "float32"' "$T/tiny/config.json" >shape.json
+}
+
+train() { run_filter sa-train "$@"; }
+losses() { jq -c '[.step,.loss,.lr,.grad_norm,.tokens,.supervised]' "$1/log.jsonl"; }
+
+# near A B - losses of the two runs within 0.3%, gradients' norms within 3%: bf16 has 8 bits
+near() {
+	paste -d '\n' "$1/log.jsonl" "$2/log.jsonl" | jq -es 'def off(f): (.[0] | f) as $a | (.[1] | f) as $b | if $b then ($a - $b | fabs) / $b else 0 end; [_nwise(2) |
+		off(.loss) < 3e-3 and off(.eval_loss) < 3e-3 and off(.grad_norm) < 3e-2 and off(.supervised) == 0] | length > 2 and all' >/dev/null ||
+		{ paste <(losses "$1") <(losses "$2") | fail; }
+}
+
+@test "cuda-train: every family learns as on the CPU, packed, in micro-batches, with an evaluation" {
+	for family in Llama Qwen2 Qwen3; do
+		shape $family
+		run=(--max-steps 4 --pack --cutoff 64 --eval-ratio 0.2 --eval-every 3 --loss-norm sample --weight-decay 0.1)
+		train "${tiny[@]}" "${run[@]}" --compute f32 --out cpu
+		expect_status 0
+		train "${gpu[@]}" "${run[@]}" --out gpu
+		expect_status 0
+		near gpu cpu
+		rm -rf cpu gpu
+	done
+}
+
+@test "cuda-train: the same bits in every run, and whatever is made again" {
+	train "${gpu[@]}" --max-steps 3 --out a
+	expect_status 0
+	for way in norms blocks; do
+		train "${gpu[@]}" --max-steps 3 --recompute $way --out b
+		expect_status 0
+		cmp a/model.safetensors b/model.safetensors
+		assert_equal "$(losses a)" "$(losses b)"
+		rm -rf b
+	done
+}
+
+@test "cuda-train: resumed, the run is as if it had never stopped" {
+	train "${gpu[@]}" --max-steps 4 --save-every 2 --keep 0 --out whole
+	expect_status 0
+	cp -r whole cut
+	rm -rf cut/step_4 cut/state.json cut/model.safetensors
+	train "${gpu[@]}" --max-steps 4 --save-every 2 --keep 0 --resume --out cut
+	expect_status 0
+	cmp whole/step_4/state.bin cut/step_4/state.bin
+	cmp whole/model.safetensors cut/model.safetensors
+	assert_equal "$(losses cut)" "$(losses whole)"
+}
+
+@test "cuda-train: a run goes on from the CPU to a GPU and back" {
+	two=(--max-steps 4 --save-every 2 --keep 0)
+	train "${tiny[@]}" "${two[@]}" --compute bf16 --out cpu
+	expect_status 0
+	train "${gpu[@]}" "${two[@]}" --out gpu
+	expect_status 0
+	for way in "cpu gpu --device=cuda" "gpu cpu --device=cpu"; do
+		set -- $way
+		cp -r $1 on
+		rm -rf on/step_4 on/state.json
+		train "${tiny[@]}" "${two[@]}" --compute bf16 $3 --resume --out on
+		expect_status 0
+		expect_stderr_has "resumed on another device: the result will not be the same to the last bit"
+		near on $1
+		rm -rf on
+	done
+}
+
+@test "cuda-train: preferences, and a part of the tensors" {
+	jq -nc 'range(6) | {prompt: "Say \(.).", chosen: "The number \(.) is red.", rejected: "No \(.)."}' >pairs.jsonl
+	pairs=(--init shape.json --model "$T/tiny" --data pairs.jsonl --stage dpo --lr 1e-3 --batch 2 --accum 1 --max-steps 3 --threads 1)
+	train "${pairs[@]}" --compute f32 --out cpu
+	expect_status 0
+	train "${pairs[@]}" --device cuda --out gpu
+	expect_status 0
+	near gpu cpu
+	train "${tiny[@]}" --freeze 'model.embed*' --freeze '*.k_proj.*' --max-steps 3 --compute f32 --out some
+	expect_status 0
+	train "${gpu[@]}" --freeze 'model.embed*' --freeze '*.k_proj.*' --max-steps 3 --out gpusome
+	expect_status 0
+	near gpusome some
+}
+
+@test "cuda-train: what is not there, or does not fit, is told" {
+	cp "$BUILD/sa-train" .	# beside no library
+	SA_CUDA= BUILD=. train "${gpu[@]}" --out out
+	expect_status 2
+	expect_stderr_has 'sa-cuda.so is not there: `make cuda` builds it where CUDA is installed'
+	train "${tiny[@]}" --device cuda:5 --out out
+	expect_status 2
+	expect_stderr_has "CUDA device 5: "
+	train "${tiny[@]}" --device cuda:0.6GiB --out out
+	expect_status 2
+	expect_stderr_has "GiB, 0.00 are to be had: lower --batch or --cutoff"
+	CUDASIM_MEMORY=280000000 train "${gpu[@]}" --out out
+	expect_status 2
+	expect_stderr_has "tokens takes 0.0" " are to be had: lower --batch or --cutoff"
+	train "${gpu[@]}" --compute f32 --out out
+	expect_status 2
+	expect_stderr_has "--device cuda computes in bf16"
+}
+
+@test "cuda-train: a number that is not finite is told by line and tensor" {
+	train "${gpu[@]}" --max-steps 60 --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --eps 1e-30 --weight-decay 1000 --out out
+	expect_status 1
+	expect_stderr_has "; $T/data.jsonl:" ", first in the " "nothing was saved"
+	[ ! -e out/model.safetensors ]
+}

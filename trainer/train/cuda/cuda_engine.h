@@ -1,0 +1,31 @@
+/* cuda_engine.h - a GPU as the engine of a run (engine.h)
+ *
+ * sa-cuda.so, built by `make cuda` or over the simulator (tests/cudasim), has it; sa-train loads it when --device cuda is asked for, so that the program itself
+ * needs nothing of CUDA. It shares headers with the program and no code: whoever changes a struct that passes between the two raises CUDA_VERSION. */
+#ifndef SA_CUDA_ENGINE_H
+#define SA_CUDA_ENGINE_H
+
+#include "../engine.h"	/* sa-serve has another one */
+#include "place.h"
+
+#define CUDA_VERSION 1
+
+/* What the engine begins with. All but `run.c` and what `tensors` points to, which are the caller's, is copied. */
+struct cuda_start {
+	struct gpu_run run;
+	bool only;			/* run.keep and nothing else; or the first rung that fits, from there on */
+	int device;
+	size_t limit;			/* bytes that may be taken; 0: what is free */
+	const float *inv_freq;		/* [D/2] */
+	struct optim *optim;		/* one rank's, which has all moments */
+};
+
+/* Kept for what CUDA takes by itself, and what its libraries load as they run; beside the context where the memory is given as a card's. */
+#define CUDA_RESERVE ((size_t)256 << 20)
+#define CUDA_CONTEXT ((size_t)614 << 20)
+
+/* The one symbol of sa-cuda.so. NULL with a message; also when `version` is another one. */
+typedef struct engine *cuda_engine_fn(int version, const struct cuda_start *start, struct err *e);
+cuda_engine_fn cuda_engine;
+
+#endif

@@ -1,0 +1,288 @@
+/* place.c - see place.h */
+#include <stdlib.h>
+#include <string.h>
+
+#include "place.h"
+#include "scratch.h"
+
+/* Slots that lie behind one another when there are any of them. */
+static const enum slot groups[][3] = {
+	{ LN1, LN1, LN1 }, { WQ, WK, WV }, { BQ, BK, BV }, { QNORM, QNORM, QNORM }, { KNORM, KNORM, KNORM }, { WO, WO, WO }, { LN2, LN2, LN2 },
+	{ WGATE, WUP, WUP }, { WDOWN, WDOWN, WDOWN }, { EMBED, EMBED, EMBED }, { NORM, NORM, NORM }, { HEAD, HEAD, HEAD },
+};
+
+#define GROUPS (sizeof groups / sizeof *groups)
+#define GROUP_ALIGN 64
+
+/* ---- parameters ---- */
+
+static int
+find(const struct gpu_run *run, int layer, enum slot slot)
+{
+	for (int i = 0; i < run->count; i++)
+		if (run->tensors[i].layer == layer && run->tensors[i].slot == slot)
+			return i;
+	return -1;
+}
+
+/* The group's tensors; how many. */
+static int
+members(const struct gpu_run *run, int layer, const enum slot *group, int *member)
+{
+	int n = 0;
+
+	for (int k = 0; k < 3; k++) {
+		int i = k > 0 && group[k] == group[k - 1] ? -1 : find(run, layer, group[k]);
+
+		if (i >= 0)
+			member[n++] = i;
+	}
+	return n;
+}
+
+static void
+add_span(struct gpu_place *p, size_t at, size_t n, bool decays)
+{
+	struct gpu_span *last = p->span_count ? &p->spans[p->span_count - 1] : NULL;
+
+	if (last && last->decays == decays && last->at + last->n == at)
+		last->n += n;
+	else
+		p->spans[p->span_count++] = (struct gpu_span){ at, n, decays };
+}
+
+/* Give the group its place. The gap behind it is updated with it: zeros to zeros. */
+static void
+place_group(struct gpu_place *p, const struct gpu_run *run, const int *member, int n)
+{
+	bool trained = false;
+	size_t *end;
+
+	for (int k = 0; k < n; k++)
+		trained = trained || run->tensors[member[k]].trained;
+	end = trained ? &p->trained : &p->frozen;
+	for (int k = 0; k < n; k++) {
+		const struct gpu_tensor *t = &run->tensors[member[k]];
+		size_t gap = k + 1 < n ? 0 : (GROUP_ALIGN - (*end + t->count) % GROUP_ALIGN) % GROUP_ALIGN;
+
+		p->at[member[k]] = *end;
+		p->in_trained[member[k]] = trained;
+		if (t->trained)
+			add_span(p, *end, t->count + gap, t->matrix);
+		*end += t->count + gap;
+	}
+}
+
+/* Matrices first, then vectors: two spans when everything is trained. */
+static void
+place_parameters(struct gpu_place *p, const struct gpu_run *run)
+{
+	int member[3];
+
+	p->at = calloc((size_t)run->count, sizeof *p->at);
+	p->in_trained = calloc((size_t)run->count, sizeof *p->in_trained);
+	p->spans = calloc((size_t)run->count, sizeof *p->spans);
+	if (!p->at || !p->in_trained || !p->spans)
+		abort();
+	for (int matrix = 1; matrix >= 0; matrix--)
+		for (int layer = -1; layer < run->c->layers; layer++)
+			for (size_t g = 0; g < GROUPS; g++) {
+				int n = members(run, layer, groups[g], member);
+
+				if (n > 0 && run->tensors[member[0]].matrix == matrix)
+					place_group(p, run, member, n);
+			}
+}
+
+static void
+point(struct gpu_place *p, const struct gpu_run *run, int i)
+{
+	const struct gpu_tensor *t = &run->tensors[i];
+	uint16_t *w = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i];
+	float *dw = t->trained ? p->grad + p->at[i] : NULL;
+
+	if (t->layer >= 0) {
+		p->layer[t->layer].w[t->slot] = w;
+		p->layer[t->layer].dw[t->slot] = dw;
+	} else if (t->slot == EMBED) {
+		p->embed = p->head = w;
+		p->dembed = p->dhead = dw;
+	} else if (t->slot == NORM) {
+		p->norm = w;
+		p->dnorm = dw;
+	} else {
+		p->head = w;
+		p->dhead = dw;
+	}
+}
+
+static void
+take_parameters(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+{
+	place_parameters(p, run);
+	p->weights = arena_take(a, "weights that are trained, high halves", p->trained * sizeof *p->weights);
+	p->low = arena_take(a, "weights that are trained, low halves", p->trained * sizeof *p->low);
+	p->fixed = arena_take(a, "weights that are not trained, bfloat16", p->frozen * sizeof *p->fixed);
+	p->grad = arena_take(a, "gradients, float", p->trained * sizeof *p->grad);
+	p->m = arena_take(a, "first moments, float", p->trained * sizeof *p->m);
+	p->v = arena_take(a, "second moments, float", p->trained * sizeof *p->v);
+	p->layer = calloc((size_t)run->c->layers, sizeof *p->layer);
+	if (!p->layer)
+		abort();
+	for (int i = 0; i < run->count && !(a->full && a->base); i++)
+		point(p, run, i);
+}
+
+/* ---- activations ---- */
+
+/* Of every layer, each its own; or one for all. */
+static void *
+of_layers(struct arena *a, bool each, const struct gpu_run *run, size_t bytes)
+{
+	return arena_take(a, each ? "activations, bfloat16" : "a layer's, made again", (each ? (size_t)run->c->layers : 1) * bytes);
+}
+
+/* Sizes are multiples of 16 bytes where rows are, see kernels.h; sums need no more than their own. */
+static void
+take_layers(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+{
+	const struct config *c = run->c;
+	size_t T = (size_t)run->tokens, D = (size_t)c->head_dim, q = (size_t)c->heads * D, S = q + 2 * (size_t)c->kv_heads * D, C = (size_t)c->hidden;
+	size_t F = (size_t)c->ffn, qk = c->qk_norm ? S : 0, qn = c->qk_norm ? (size_t)c->heads : 0, kn = c->qk_norm ? (size_t)c->kv_heads : 0;
+	bool all = run->keep == KEEP_ALL, products = run->keep != KEEP_BLOCKS;
+	const struct {
+		size_t field, bytes;
+		bool each;
+	} pieces[] = {
+#define AT(member) offsetof(struct gpu_acts, member)
+		{ AT(x), 2 * T * C, true }, { AT(h1), 2 * T * C, all }, { AT(qkv), 2 * T * S, products }, { AT(qk), 2 * T * qk, all },
+		{ AT(att), 2 * T * q, products }, { AT(x2), 2 * T * C, products }, { AT(h2), 2 * T * C, all }, { AT(gate_up), 4 * T * F, products },
+		{ AT(act), 2 * T * F, all }, { AT(rstd1), 4 * T, products }, { AT(qrstd), 4 * T * qn, products }, { AT(krstd), 4 * T * kn, products },
+		{ AT(lse), 4 * T * (size_t)c->heads, products }, { AT(rstd2), 4 * T, products },
+#undef AT
+	};
+
+	for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++) {
+		char *from = of_layers(a, pieces[k].each, run, pieces[k].bytes);
+
+		for (int i = 0; i < c->layers && from; i++) {
+			char **to = (char **)((char *)&p->acts[i] + pieces[k].field);
+
+			*to = from + (pieces[k].each ? (size_t)i * pieces[k].bytes : 0);
+		}
+	}
+	for (int i = 0; i < c->layers && !c->qk_norm; i++)
+		p->acts[i].qk = p->acts[i].qkv;
+}
+
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static size_t
+scratch_size(const struct gpu_run *run)
+{
+	const struct config *c = run->c;
+	int T = run->tokens, H = c->heads, G = c->kv_heads, D = c->head_dim;
+	size_t n = gpu_rmsnorm_back_scratch(T, c->hidden);
+
+	for (int t = 1; t <= T; t++)	/* fewer tokens may take more */
+		n = larger(n, gpu_attend_back_scratch(t, H, G, D));
+	if (c->qk_norm)
+		n = larger(n, gpu_rmsnorm_back_scratch(T * H, D));
+	return larger(n, c->qkv_bias ? gpu_bias_back_scratch(T, (H + 2 * G) * D) : 0);
+}
+
+static void
+take_shared(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+{
+	const struct config *c = run->c;
+	size_t T = (size_t)run->tokens, C = (size_t)c->hidden, S = (size_t)(c->heads + 2 * c->kv_heads) * (size_t)c->head_dim;
+
+	p->branch = arena_take(a, "a branch's output", 2 * T * C);
+	p->dx = arena_take(a, "gradients of activations", 2 * T * C);
+	p->dh = arena_take(a, "gradients of activations", 2 * T * C);
+	p->dwide = arena_take(a, "gradients of activations", 2 * T * larger((size_t)c->ffn, S + (size_t)c->heads * (size_t)c->head_dim));
+	p->scratch = arena_take(a, "scratch of sums", scratch_size(run));
+}
+
+static void
+take_head(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+{
+	size_t C = (size_t)run->c->hidden, stride = ((size_t)run->c->vocab + 7) / 8 * 8, rows = GPU_LOGITS / 2 / stride / 128 * 128, R;
+
+	R = larger(rows, 128);
+	R = R < (size_t)run->tokens ? R : (size_t)run->tokens;
+	p->head_rows = (int)R;
+	p->logit_stride = (int)stride;
+	p->hx = arena_take(a, "rows of the head", 2 * R * C);
+	p->hh = arena_take(a, "rows of the head", 2 * R * C);
+	p->dhx = arena_take(a, "rows of the head", 2 * R * C);
+	p->hrstd = arena_take(a, "rows of the head", 4 * R);
+	p->logits = arena_take(a, "logits, a chunk", 2 * R * stride);
+	p->loss = arena_take(a, "inputs, losses, norms", 4 * (size_t)run->tokens);
+}
+
+void
+gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+{
+	size_t mark;
+
+	*p = (struct gpu_place){ 0 };
+	p->acts = calloc((size_t)run->c->layers, sizeof *p->acts);
+	if (!p->acts)
+		abort();
+	take_parameters(p, a, run);
+	p->inputs = arena_take(a, "inputs, losses, norms", GPU_INPUTS(run->tokens) * sizeof *p->inputs);
+	p->inv_freq = arena_take(a, "inputs, losses, norms", (size_t)run->c->head_dim / 2 * sizeof *p->inv_freq);
+	p->clip = arena_take(a, "inputs, losses, norms", 2 * sizeof *p->clip);
+	p->parts = arena_take(a, "inputs, losses, norms", gpu_sumsq_parts(p->trained) * sizeof *p->parts);
+	mark = arena_mark(a);
+	for (int i = 0; i < run->count; i++)
+		p->staged = larger(p->staged, run->tensors[i].count);
+	p->staged = p->staged < GPU_STAGE ? p->staged : GPU_STAGE;
+	p->stage = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage);
+	p->stage_low = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage_low);
+	arena_release(a, mark);
+	take_layers(p, a, run);
+	take_shared(p, a, run);
+	take_head(p, a, run);
+}
+
+void
+gpu_place_free(struct gpu_place *p)
+{
+	free(p->at);
+	free(p->in_trained);
+	free(p->spans);
+	free(p->layer);
+	free(p->acts);
+	*p = (struct gpu_place){ 0 };
+}
+
+size_t
+gpu_place_plan(const struct gpu_run *run, struct arena *plan)
+{
+	struct arena own, *a = plan ? plan : &own;
+	struct gpu_place p;
+
+	arena_begin(a, NULL, SIZE_MAX / 4);
+	arena_take(a, "workspace of products", GPU_WORKSPACE);
+	gpu_place(&p, a, run);
+	gpu_place_free(&p);
+	return a->most;
+}
+
+size_t
+gpu_place_choose(struct gpu_run *run, bool only, size_t most)
+{
+	size_t bytes = gpu_place_plan(run, NULL);
+
+	while (bytes > most && !only && run->keep + 1 < KEEPS) {
+		run->keep++;
+		bytes = gpu_place_plan(run, NULL);
+	}
+	return bytes;
+}

@@ -1,0 +1,106 @@
+/* place.h - where everything of a training run lies in a GPU's memory: planned and taken by the same code (arena.h); needs no CUDA
+ *
+ * The trained parameters are one array in five parts, at the same offsets in each: the bf16 weights that products read, the 16 bits that make them exact
+ * float32 (kernels.h, struct gpu_adamw), gradients, and both moments in float: 16 bytes a parameter. What is not trained has its bf16 weights only.
+ * Projections of the same input lie behind one another (q, k, v; gate, up), so that they are one product: where only some of them are trained, all are in
+ * the array, and the optimizer goes past those that are not. Groups begin at multiples of 64 elements; what lies between is zero and stays so.
+ *
+ * Activations are bf16 and of all layers, or of one at a time where they are made again (enum keep of model.h):
+ * KEEP_PRODUCTS     normed inputs, normed queries and keys, SwiGLU's output
+ * KEEP_BLOCKS       all but a layer's input */
+#ifndef SA_PLACE_H
+#define SA_PLACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "layout.h"
+
+/* A tensor of the model; the table of them is in the order of model_tensor(), whatever is trained. */
+struct gpu_tensor {
+	char name[96];
+	enum slot slot;
+	int layer;		/* -1: of none */
+	bool matrix, trained;
+	size_t count;
+	float *host;		/* its weights there */
+	size_t moments;		/* where its moments begin in optim.m and v */
+};
+
+/* What is placed. */
+struct gpu_run {
+	const struct config *c;
+	const struct gpu_tensor *tensors;
+	int count;
+	int tokens;		/* of a micro-batch, at most */
+	enum keep keep;
+};
+
+struct gpu_layer {
+	uint16_t *w[PER_LAYER];	/* NULL: the family has none */
+	float *dw[PER_LAYER];	/* NULL: not trained */
+};
+
+/* What a layer makes, for T tokens; S = (H + 2 G) D. */
+struct gpu_acts {
+	uint16_t *x, *h1, *qkv, *qk;		/* [T,C] [T,C] [T,S] [T,S]: of qk, queries and keys as attention reads them; qkv itself where they have no norms */
+	uint16_t *att, *x2, *h2;		/* [T,H,D] [T,C] [T,C] */
+	uint16_t *gate_up, *act;		/* [T,2F] [T,F] */
+	float *rstd1, *qrstd, *krstd, *lse, *rstd2;	/* [T] [T,H] [T,G] [H,T] [T] */
+};
+
+/* A part of the trained array that one update covers. */
+struct gpu_span {
+	size_t at, n;
+	bool decays;
+};
+
+struct gpu_place {
+	size_t trained, frozen;			/* elements of the two arrays */
+	uint16_t *weights, *low, *fixed;	/* [trained] [trained] [frozen] */
+	float *grad, *m, *v;			/* [trained] */
+	size_t *at;				/* [count]: where a tensor begins in its array */
+	bool *in_trained;			/* [count]: in which */
+	struct gpu_span *spans;
+	int span_count;
+
+	struct gpu_layer *layer;		/* [layers] */
+	uint16_t *embed, *norm, *head;
+	float *dembed, *dnorm, *dhead;		/* NULL: not trained; tied: dhead is dembed */
+
+	struct gpu_acts *acts;			/* [layers] */
+	uint16_t *branch;			/* [T,C] what a layer adds to the residual; at last, the sum itself */
+	uint16_t *dx, *dh, *dwide;		/* [T,C] [T,C] [T,max(F, S + H D)] */
+	void *scratch;
+
+	int head_rows, logit_stride;		/* R, V rounded up to a multiple of 8 */
+	uint16_t *hx, *hh, *dhx, *logits;	/* [R,C] [R,C] [R,C] [R,stride] */
+	float *hrstd, *loss;			/* [R] [T] */
+
+	int *inputs;				/* GPU_INPUTS(T) */
+	float *inv_freq, *clip;			/* [D/2] [2] */
+	double *parts;				/* [gpu_sumsq_parts(trained)] */
+	size_t staged;				/* elements that are on their way at a time: the largest tensor's, GPU_STAGE at most */
+	float *stage;				/* [staged], in the memory of the activations: weights on their way in and out */
+	uint16_t *stage_low;			/* [staged] */
+};
+
+/* Ints of a micro-batch, one behind the other: ids, positions, supervised rows, their targets and weights, tokens sorted by id, and the bounds of the
+ * latter and of the sequences. */
+#define GPU_INPUTS(T) (9 * (size_t)(T) + 2)
+#define GPU_STAGE ((size_t)1 << 20)
+#define GPU_LOGITS ((size_t)256 << 20)	/* bytes of logits at a time */
+
+/* Take everything for `run` from the arena, the products' workspace excepted. a->full afterwards: it does not fit. gpu_place_free() in any case. */
+void gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run);
+void gpu_place_free(struct gpu_place *p);
+
+/* The bytes that it would take, the products' workspace with it; into *plan, unless NULL, item by item. */
+size_t gpu_place_plan(const struct gpu_run *run, struct arena *plan);
+/* From run->keep on (`only`: no further), set it to the first rung of the ladder that takes at most `most` bytes. What it takes; when that is more than
+ * `most`, it is the last one's. */
+size_t gpu_place_choose(struct gpu_run *run, bool only, size_t most);
+
+#endif

@@ -1,0 +1,167 @@
+/* state.c - weights and moments to the GPU and back, and their update */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "inside.h"
+
+static size_t
+piece(const struct cuda *g, size_t left)
+{
+	return left < g->place.staged ? left : g->place.staged;
+}
+
+static int
+put_weights(struct cuda *g, int i)
+{
+	struct gpu_place *p = &g->place;
+	const struct gpu_tensor *t = &g->tensors[i];
+	uint16_t *to = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i], *low = p->in_trained[i] ? p->low + p->at[i] : NULL;
+	int e = 0;
+
+	for (size_t k = 0, n; !e && k < t->count; k += n) {
+		n = piece(g, t->count - k);
+		e = device_send(&g->device, p->stage, t->host + k, n * sizeof *p->stage);
+		if (!e)
+			e = gpu_adamw_split(&g->device.gpu, to + k, low ? low + k : p->stage_low, p->stage, n);
+	}
+	return e;
+}
+
+static int
+put_moments(struct cuda *g, float *to, const float *from, size_t count)
+{
+	int e = 0;
+
+	for (size_t k = 0, n; !e && k < count; k += n) {
+		n = piece(g, count - k);
+		e = device_send(&g->device, to + k, from + k, n * sizeof *to);
+	}
+	return e;
+}
+
+int
+cuda_put(struct cuda *g)
+{
+	struct gpu_place *p = &g->place;
+	int e = 0;
+
+	for (int i = 0; !e && i < g->run.count; i++) {
+		const struct gpu_tensor *t = &g->tensors[i];
+
+		e = put_weights(g, i);
+		if (!e && t->trained)
+			e = put_moments(g, p->m + p->at[i], g->optim->m + t->moments, t->count);
+		if (!e && t->trained)
+			e = put_moments(g, p->v + p->at[i], g->optim->v + t->moments, t->count);
+	}
+	g->current = !e;
+	return e;
+}
+
+static int
+get_floats(struct cuda *g, float *to, const float *from, size_t count)
+{
+	for (size_t k = 0, n; k < count; k += n) {
+		const float *host;
+
+		n = piece(g, count - k);
+		if (device_fetch(&g->device, 1, from + k, n * sizeof *from) || !(host = device_fetched(&g->device, 1)))
+			return -1;
+		memcpy(to + k, host, n * sizeof *to);
+	}
+	return 0;
+}
+
+static int
+get_weights(struct cuda *g, int i)
+{
+	struct gpu_place *p = &g->place;
+	const struct gpu_tensor *t = &g->tensors[i];
+	int e = 0;
+
+	for (size_t k = 0, n; !e && k < t->count; k += n) {
+		n = piece(g, t->count - k);
+		e = gpu_adamw_join(&g->device.gpu, p->stage, p->weights + p->at[i] + k, p->low + p->at[i] + k, n);
+		if (!e)
+			e = get_floats(g, t->host + k, p->stage, n);
+	}
+	return e;
+}
+
+int
+cuda_get(struct cuda *g)
+{
+	struct gpu_place *p = &g->place;
+	int e = 0;
+
+	for (int i = 0; !e && !g->current && i < g->run.count; i++) {
+		const struct gpu_tensor *t = &g->tensors[i];
+
+		if (!t->trained)
+			continue;
+		e = get_weights(g, i);
+		if (!e)
+			e = get_floats(g, g->optim->m + t->moments, p->m + p->at[i], t->count);
+		if (!e)
+			e = get_floats(g, g->optim->v + t->moments, p->v + p->at[i], t->count);
+	}
+	g->current = g->current || !e;
+	return e;
+}
+
+int
+cuda_update(struct cuda *g, double lr)
+{
+	struct gpu_place *p = &g->place;
+	struct optim *o = g->optim;
+	int e = 0;
+
+	o->step++;
+	g->current = false;
+	for (int i = 0; !e && i < p->span_count; i++) {
+		size_t at = p->spans[i].at;
+		struct gpu_adamw a = { .copy = p->weights + at, .low = p->low + at, .m = p->m + at, .v = p->v + at, .n = p->spans[i].n, .first = at };
+
+		e = gpu_adamw(&g->device.gpu, &a, p->grad + at, p->clip + 1, (float)lr, (float)o->beta1, (float)o->beta2, (float)o->eps,
+			      p->spans[i].decays ? (float)o->decay : 0, o->step, 0);
+	}
+	return e;
+}
+
+static void
+look_at_floats(struct cuda *g, const char *what, const char *name, const float *x, size_t n)
+{
+	for (size_t k = 0; k < n && !g->bad; k++)
+		g->bad = !isfinite(x[k]);
+	if (g->bad)
+		snprintf(g->name, sizeof g->name, "%s %s", what, name);
+}
+
+int
+cuda_bad_weights(struct cuda *g)
+{
+	if (cuda_get(g))
+		return -1;
+	for (int i = 0; i < g->run.count && !g->bad; i++)
+		look_at_floats(g, "the weights", g->tensors[i].name, g->tensors[i].host, g->tensors[i].count);
+	return 0;
+}
+
+int
+cuda_bad_gradients(struct cuda *g)
+{
+	for (int i = g->run.count - 1; i >= 0 && !g->bad; i--) {
+		const struct gpu_tensor *t = &g->tensors[i];
+
+		for (size_t k = 0, n; t->trained && k < t->count && !g->bad; k += n) {
+			const float *host;
+
+			n = piece(g, t->count - k);
+			if (device_fetch(&g->device, 1, g->place.grad + g->place.at[i] + k, n * sizeof *host) || !(host = device_fetched(&g->device, 1)))
+				return -1;
+			look_at_floats(g, "the gradient of", t->name, host, n);
+		}
+	}
+	return 0;
+}
