@@ -72,7 +72,6 @@ by > 0	by > 1
 cp_async_wait<0>	cp_async_wait<1>
 mid <= index	mid < index
 T / ROWS [+] nseq	T / ROWS + 1
-row < len [?]	row <= len ?
 first [+] r < len	first + r <= len
 row [+] r < len	row + r <= len
 row < p[.]len[)]	row <= p.len)
@@ -86,7 +85,7 @@ ahead [+] r < M . 16	ahead + r < 0
 ahead >= M . 16 - 1	ahead >= M * 16 - 32
 ahead <= -15	ahead <= 0
 key < p[.]row [+] own [+] M . 16	key < p.row + own
-KEYS > p[.]row [+] own	KEYS > p.row + own + 16
+KEYS > p[.]row [+] own	KEYS > p.row + own + 32
 lane % 16, step	lane % 8, step
 lane / 8 % 2[)]	lane / 16 % 2)
 lane / 16[)]	lane / 8 % 2)

@@ -8,6 +8,9 @@
  * datasheets' rates are not reached: of products 0.70 is taken (0.80 is the best shape's, 788 of 989 TFLOP/s on an H200), of copies 0.90 (4.3 of 4.8 TB/s), of
  * attention 0.35 (kernels in the class of FlashAttention 2). MFU counts 6 operations a parameter (embedding that is only looked up left out) and
  * 6 layers * heads * head_dim * T a token, as causal attention needs, whatever is made again.
+ * What attention's 0.35 asks of ops/cuda/attend: six products count (two forward, four backward), nine are done (scores twice and dp once more in the backward,
+ * which adds nothing up by atomics), so the tensor cores have to reach 0.53. That may be on cards where mma.sync has the datasheet's rate (A100, RTX); of an H100's
+ * it has 0.63 (Luo et al. 2024), so rather 0.25 there, and a step of 2,048 tokens of a 1B model takes 4% longer. Computed: no GPU has run it.
  *
  * Against what was published: llmq's 1.5B run on one H100 (58,900 tokens/s, 56.7% MFU) comes out within 3%, and 0.70 was chosen with it in view. The runs on
  * eight H100 do not: of llm.c's 1.5B GPT-2 (46%) and torchtitan's 8B (33-39%) a quarter to a half is missing, since what cards say to one another is not in the

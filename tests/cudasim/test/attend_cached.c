@@ -23,10 +23,11 @@ enum { TABLE = 20, EXTRA = 24, SPLIT = 256 };
 static struct sequence
 sequence_new(struct shape s, int len, float size)
 {
-	struct sequence q = { len, noise16((size_t)len * s.H * s.D), noise16((size_t)len * s.G * s.D), noise16((size_t)len * s.G * s.D), noise((size_t)len * s.H * s.D) };
+	size_t nq = (size_t)len * s.H * s.D, nk = (size_t)len * s.G * s.D;
+	struct sequence q = { len, noise16(nq), noise16(nk), noise16(nk), noise(nq) };
 	int cu[] = { 0, len };
 
-	for (int i = 0; i < len * s.H * s.D; i++)
+	for (size_t i = 0; i < nq; i++)
 		q.q[i] = from_bf16(to_bf16(size * q.q[i]));
 	ops_plain.attend(NULL, q.out, noise((size_t)len * s.H), q.q, q.k, q.v, cu, 1, s.H, s.G, s.D);
 	return q;

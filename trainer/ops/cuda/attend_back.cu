@@ -208,7 +208,8 @@ add_kernel(uint16_t *dx, int dstride, const float *sums, int each, float scale, 
 /* grid: head (OF_KEYS: `heads` query heads of one key head), part, those with the most to do first. dx, dy: dk, dv or dq, none; or, unless NULL, sums[2]
  * [H / heads,T,D] are written. */
 template <int D, bool OF_KEYS> static __global__ void __launch_bounds__(ATTEND_THREADS, 2)
-backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, float *sums, int heads, struct attention at, const uint16_t *dout, const struct edge *edge, float scale, float scale_log2)
+backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, float *sums, int heads, struct attention at, const uint16_t *dout,
+		const struct edge *edge, float scale, float scale_log2)
 {
 	const int M = ms<D>, OWN = own_rows<D>, STREAM = stream_rows<D>, STAGE = 2 * STREAM * D;
 	DYN_SHARED(uint16_t, tiles);
@@ -260,7 +261,8 @@ backward_kernel(uint16_t *dx, uint16_t *dy, int dstride, float *sums, int heads,
 #pragma unroll 1
 		for (int r = 0; r < rows; r += 16)
 			if (OF_KEYS ? ahead + r > -16 : ahead + r < M * 16)	/* something is seen */
-				add_gradients<D, OF_KEYS>(acc_x, acc_y, x, y, tile, tile + STREAM * D, r, OF_KEYS ? edges + stage * STREAM + r : own_edges, ahead + r, scale_log2);
+				add_gradients<D, OF_KEYS>(acc_x, acc_y, x, y, tile, tile + STREAM * D, r, OF_KEYS ? edges + stage * STREAM + r : own_edges, ahead + r,
+							  scale_log2);
 	}
 	__syncthreads();	/* the stream is over */
 	if (OF_KEYS && sums) {
@@ -296,8 +298,8 @@ backward(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, s
 		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dk, dstride, sums, each, scale, at.T, at.G, D);
 		LAUNCH(add_kernel, adds, ADD_THREADS, 0, g->stream, dv, dstride, sums + gpu_attend_back_sums(at.T, at.H, at.G, D), each, 1, at.T, at.G, D);
 	}
-	LAUNCH((backward_kernel<D, false>), dim3(at.H, parts), ATTEND_THREADS, tiles, g->stream, dq, (uint16_t *)NULL, dstride, (float *)NULL, 1, at, dout, edge, scale,
-	       scale * LOG2_E);
+	LAUNCH((backward_kernel<D, false>), dim3(at.H, parts), ATTEND_THREADS, tiles, g->stream, dq, (uint16_t *)NULL, dstride, (float *)NULL, 1, at, dout, edge,
+	       scale, scale * LOG2_E);
 	return gpu_launched(g, "attention backward");
 }
 

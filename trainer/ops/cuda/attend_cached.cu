@@ -265,7 +265,8 @@ cached(struct gpu *g, uint16_t *out, const uint16_t *q, int stride, struct gpu_k
 	if (attend_shared(g, (const void *)many_kernel<D>, tiles + MANY_WARPS * row))
 		return -1;
 	if (kv.most > 1)
-		LAUNCH(many_kernel<D>, dim3(G, parts_most<MANY_WARPS * 16>(kv.T * group, kv.nspans)), MANY_WARPS * WARP, tiles + MANY_WARPS * row, g->stream, out, q, stride, kv, H, G, scale);
+		LAUNCH(many_kernel<D>, dim3(G, parts_most<MANY_WARPS * 16>(kv.T * group, kv.nspans)), MANY_WARPS * WARP, tiles + MANY_WARPS * row,
+		       g->stream, out, q, stride, kv, H, G, scale);
 	if (kv.most == 1 || kv.nspans > 1) {
 		LAUNCH(one_kernel<D>, dim3(G * ((group + 15) / 16), kv.nspans, to.count), WARP, tiles + row, g->stream, to, q, stride, kv, H, G, scale);
 		LAUNCH(merge_kernel<D>, (heads + THREADS / WARP - 1) / (THREADS / WARP), THREADS, 0, g->stream, out, to, kv, H);

@@ -75,11 +75,13 @@ int gpu_rope(struct gpu *g, uint16_t *x, int stride, const int *pos, const float
 
 /* ---- attend.cu ---- */
 
-/* Causal attention over packed sequences: sequence s is rows cu[s]..cu[s+1] (on the device; cu[nseq] = T), `longest` the length of the longest one. Tokens
- * of q[T,H,D], k and v[T,G,D] lie `stride` elements apart: they may be parts of one fused qkv[T,(H+2G)D]. out[T,H,D] is contiguous; lse[T,H],
- * the log of the softmax's sum in nats, unless NULL. scale is D^-0.5; D is 16, 32, 64 or 128; H a multiple of G. */
+/* Causal attention over packed sequences: sequence s is rows cu[s]..cu[s+1] (on the device; cu[nseq] = T), `longest` the length of the longest
+ * one. Tokens of q[T,H,D], k and v[T,G,D] lie `stride` elements apart: they may be parts of one fused qkv[T,(H+2G)D]. out[T,H,D] is contiguous;
+ * lse[T,H], the log of the softmax's sum in nats, unless NULL. scale is D^-0.5; D is 16, 32, 64 or 128; H a multiple of G. A sequence's results
+ * depend on nothing else in the batch. (These and the next have run under tests/cudasim only, not on a GPU.) */
 int gpu_attend(struct gpu *g, uint16_t *out, float *lse, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const int *cu, int nseq, int longest, int T, int H, int G, int D);
-/* dq, dk, dv are overwritten, tokens dstride apart (as parts of one array, too). dout and out are contiguous as out above. scratch: gpu_attend_back_scratch() bytes. */
+/* dq, dk, dv are overwritten, tokens dstride apart (as parts of one array, too). dout and out are contiguous as out above. scratch:
+ * gpu_attend_back_scratch() bytes, aligned to 16. In how many parts the heads that share keys are summed depends on T, and so do last bits of dk and dv. */
 int gpu_attend_back(struct gpu *g, uint16_t *dq, uint16_t *dk, uint16_t *dv, int dstride, const uint16_t *dout, const uint16_t *q, const uint16_t *k, const uint16_t *v, int stride, const uint16_t *out, const float *lse, const int *cu, int nseq, int longest, void *scratch, int T, int H, int G, int D);
 
 /* ---- attend_cached.cu: serving ---- */
@@ -101,7 +103,7 @@ size_t gpu_kv_elements(int G, int D);
 /* Store k, v[T,G,D], tokens `stride` elements apart. */
 int gpu_kv_put(struct gpu *g, const struct gpu_kv *kv, const uint16_t *k, const uint16_t *v, int stride, int G, int D);
 /* q[T,H,D], tokens `stride` apart, sees all tokens of its sequence up to its own: out[T,H,D]. Row t of out is the same bits whatever else is in the batch, and
- * whether its token comes alone or among others. scratch: gpu_attend_cached_scratch() bytes. D and H as gpu_attend()'s. */
+ * whether its token comes alone or among others. scratch: gpu_attend_cached_scratch() bytes, aligned to 16. D and H as gpu_attend()'s. */
 int gpu_attend_cached(struct gpu *g, uint16_t *out, const uint16_t *q, int stride, const struct gpu_kv *kv, void *scratch, int H, int G, int D);
 size_t gpu_attend_cached_scratch(int nspans, int longest, int H, int D);
 
