@@ -89,17 +89,15 @@ freeze_choose(struct run *r, struct err *e)
 }
 
 int
-freeze_count(const struct config *c, const struct opt_list *list, size_t *all, size_t *left, struct err *e)
+freeze_count(const struct config *c, const struct opt_list *list, size_t *all, size_t *left, bool **trained, struct err *e)
 {
 	struct tensor_at t;
-	bool *trained;
-	int rc = choose(c, list, &trained, e);
+	int rc = choose(c, list, trained, e);
 
 	*all = *left = 0;
 	for (int i = 0; model_tensor(c, i, &t) == 0; i++) {
 		*all += t.count;
-		*left += !trained || trained[i] ? t.count : 0;
+		*left += !*trained || (*trained)[i] ? t.count : 0;
 	}
-	free(trained);
 	return rc;
 }

@@ -10,7 +10,7 @@
 /* Set r->trained, and in r->identity what the frozen tensors are; needs r->model as it starts. 0, or -1: a pattern that matches no tensor, or nothing is
  * left to train. */
 int freeze_choose(struct run *r, struct err *e);
-/* Parameters of a model of this shape, and how many of them would be trained. */
-int freeze_count(const struct config *c, const struct opt_list *list, size_t *all, size_t *left, struct err *e);
+/* Parameters of a model of this shape, and how many of them would be trained; *trained, the caller's: which tensors, NULL: all. */
+int freeze_count(const struct config *c, const struct opt_list *list, size_t *all, size_t *left, bool **trained, struct err *e);
 
 #endif

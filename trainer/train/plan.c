@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cudaload.h"
 #include "files.h"
 #include "freeze.h"
 #include "lora.h"
@@ -13,9 +14,6 @@
 #include "zero.h"
 
 #define GIB 1073741824.0
-#define LOGIT_ROWS 512
-#define WORKSPACE (32.0 * 1048576)	/* what NVIDIA recommends for cuBLASLt on Hopper */
-#define CONTEXT (0.6 * GIB)
 #define PRODUCTS 0.70
 #define COPIES 0.90
 #define ATTENTION 0.35
@@ -102,25 +100,19 @@ moments(const struct planned *of)
 static void
 memory_of_card(struct plan *p, const struct planned *of)
 {
-	const struct config *c = of->c;
-	struct per_token n = per_token(c);
-	double T = of->tokens, L = c->layers, rest = n.attention + n.products, low = 2.0 * __builtin_popcount(c->lora.targets) * c->lora.r;
-	double kept = n.in + (p->keep == KEEP_BLOCKS ? 0 : rest) + (p->keep == KEEP_ALL ? n.remade : 0);
-	double again = p->keep == KEEP_ALL ? 0 : n.remade + (p->keep == KEEP_BLOCKS ? rest : 0);
+	struct gpu_run run = { .c = of->c, .tokens = of->tokens, .keep = p->keep };
+	struct gpu_tensor *table = gpu_tensors(of->c, NULL, of->which, &run.count);
+	struct arena a;
 
-	need(p, "weights that are trained, float", 4.0 * of->trained);
-	if (of->all > of->trained)
-		need(p, "weights that are not, bfloat16", 2.0 * (of->all - of->trained));
-	need(p, "gradients, float", 4.0 * of->trained);
-	need(p, "first moments, float", moments(of));
-	need(p, "second moments, float", moments(of));
-	need(p, "activations, bfloat16", L * T * (2 * kept + low + (p->keep == KEEP_BLOCKS ? 0 : 4 * n.lse)));
-	if (again > 0)
-		need(p, "a layer's, made again", T * (2 * again + 4 * n.lse));
-	need(p, "gradients of activations", 2 * T * (2 * n.in + n.attention + 3.0 * c->ffn));
-	need(p, "logits, a chunk", 2.0 * LOGIT_ROWS * c->vocab);
-	need(p, "workspace of products", WORKSPACE);
-	need(p, "CUDA context", CONTEXT);
+	run.tensors = table;
+	gpu_place_plan(&run, &a);
+	for (int i = 0; i < a.line_count; i++)
+		if (a.lines[i].now > 0)
+			need(p, a.lines[i].what, (double)a.lines[i].now / (strstr(a.lines[i].what, " moments") && of->ranks > 1 ? of->ranks : 1));
+	if (a.most > a.used)
+		need(p, "a layer's gradients, in turn with those", (double)(a.most - a.used));
+	need(p, "CUDA context", CUDA_CONTEXT);
+	free(table);
 }
 
 static void
@@ -288,7 +280,7 @@ plan_print(const struct plan *p, const struct planned *of)
 /* ---- of a command line ---- */
 
 static int
-describe(struct planned *of, struct config *c, const struct settings *set, struct err *e)
+describe(struct planned *of, struct config *c, const struct settings *set, bool **which, struct err *e)
 {
 	long long length;
 
@@ -296,8 +288,11 @@ describe(struct planned *of, struct config *c, const struct settings *set, struc
 		return -1;
 	if (set->lora && lora_parse(&c->lora, set->lora, e) < 0)
 		return -1;
-	if (freeze_count(c, &set->freeze, &of->all, &of->trained, e) < 0 || device_parse(&of->device, set->device ? set->device : "cpu", e) < 0)
+	if (freeze_count(c, &set->freeze, &of->all, &of->trained, which, e) < 0 || device_parse(&of->device, set->device ? set->device : "cpu", e) < 0)
 		return -1;
+	of->which = *which;
+	if (of->device.cuda && set->lora)
+		return err_set(e, "--lora does not go with --device cuda yet");
 	length = set->cutoff < c->max_pos ? set->cutoff : c->max_pos;
 	if (length * set->batch > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %lld tokens is too large: lower --batch", length * set->batch);
@@ -319,15 +314,20 @@ plan_run(const struct settings *set)
 {
 	struct mach *mach = mach_new((int)set->threads);
 	struct planned of = { .threads = mach_threads(mach) };
+	bool *which = NULL;
 	struct config c;
 	struct plan p;
 	struct err e;
+	int status;
 
 	mach_free(mach);
-	if (describe(&of, &c, set, &e) < 0) {
+	if (describe(&of, &c, set, &which, &e) < 0) {
 		warn("%s", e.msg);
-		return STATUS_USAGE;
+		status = STATUS_USAGE;
+	} else {
+		plan_make(&p, &of);
+		status = plan_print(&p, &of);
 	}
-	plan_make(&p, &of);
-	return plan_print(&p, &of);
+	free(which);
+	return status;
 }

@@ -1,8 +1,9 @@
 /* plan.h - what a run will need, said before it: memory item by item, and the time of a step operation by operation (sa-train --plan)
  *
- * Memory. On the CPU everything is float, whatever products are of; the activations are what acts_new() takes, to the byte. Of a card nothing has been allocated: the plan is this one, computed. Master weights, gradients and both moments in float, activations in bfloat16, logits in chunks of LOGIT_ROWS rows,
- * cuBLASLt's workspace and the context. A frozen tensor is stored in bfloat16. The ladder: everything is kept (75.8 kB a token and layer of Llama-3.2-1B); norms
- * and SwiGLU are made again in the backward; of a block only what came in is kept, and all the rest is made again. The first rung that fits is taken.
+ * Memory. On the CPU everything is float, whatever products are of; the activations are what acts_new() takes, to the byte. Of a card it is what the GPU's engine
+ * takes in one piece, to the byte, by its own code (cuda/place.h), and CUDA_CONTEXT for what CUDA takes by itself, which is a guess. The ladder: everything
+ * is kept (75.8 kB a token and layer of Llama-3.2-1B); norms and SwiGLU are made again in the backward; of a block only what came in is kept, and all the
+ * rest is made again. The first rung that fits is taken.
  *
  * Time. An operation takes its operations over the card's dense bf16 rate, or its bytes over the memory's rate, whichever is longer, and they are added up. The
  * datasheets' rates are not reached: of products 0.70 is taken (0.80 is the best shape's, 788 of 989 TFLOP/s on an H200), of copies 0.90 (4.3 of 4.8 TB/s), of
@@ -44,11 +45,12 @@ struct planned {
 	double accum;		/* micro-batches a step, of a rank */
 	int ranks;		/* 0 is 1 */
 	size_t all, trained;	/* parameters */
+	const bool *which;	/* of the model's tensors are trained; NULL: all */
 	int threads;
 	int recompute;		/* enum recompute of train.h; 0: the ladder */
 };
 
-#define PLAN_ITEMS 16
+#define PLAN_ITEMS 24
 
 struct plan {
 	struct item {

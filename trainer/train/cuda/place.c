@@ -142,9 +142,9 @@ of_layers(struct arena *a, bool each, const struct gpu_run *run, size_t bytes)
 	return arena_take(a, each ? "activations, bfloat16" : "a layer's, made again", (each ? (size_t)run->c->layers : 1) * bytes);
 }
 
-/* Sizes are multiples of 16 bytes where rows are, see kernels.h; sums need no more than their own. */
+/* What each layer has of its own, or what they share. Sizes are multiples of 16 bytes where rows are, see kernels.h. */
 static void
-take_layers(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
+take_layers(struct gpu_place *p, struct arena *a, const struct gpu_run *run, bool own)
 {
 	const struct config *c = run->c;
 	size_t T = (size_t)run->tokens, D = (size_t)c->head_dim, q = (size_t)c->heads * D, S = q + 2 * (size_t)c->kv_heads * D, C = (size_t)c->hidden;
@@ -163,7 +163,7 @@ take_layers(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 	};
 
 	for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++) {
-		char *from = of_layers(a, pieces[k].each, run, pieces[k].bytes);
+		char *from = pieces[k].each == own ? of_layers(a, own, run, pieces[k].bytes) : NULL;
 
 		for (int i = 0; i < c->layers && from; i++) {
 			char **to = (char **)((char *)&p->acts[i] + pieces[k].field);
@@ -201,11 +201,8 @@ take_shared(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 	const struct config *c = run->c;
 	size_t T = (size_t)run->tokens, C = (size_t)c->hidden, S = (size_t)(c->heads + 2 * c->kv_heads) * (size_t)c->head_dim;
 
-	p->branch = arena_take(a, "a branch's output", 2 * T * C);
-	p->dx = arena_take(a, "gradients of activations", 2 * T * C);
 	p->dh = arena_take(a, "gradients of activations", 2 * T * C);
 	p->dwide = arena_take(a, "gradients of activations", 2 * T * larger((size_t)c->ffn, S + (size_t)c->heads * (size_t)c->head_dim));
-	p->scratch = arena_take(a, "scratch of sums", scratch_size(run));
 }
 
 static void
@@ -222,13 +219,12 @@ take_head(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 	p->dhx = arena_take(a, "rows of the head", 2 * R * C);
 	p->hrstd = arena_take(a, "rows of the head", 4 * R);
 	p->logits = arena_take(a, "logits, a chunk", 2 * R * stride);
-	p->loss = arena_take(a, "inputs, losses, norms", 4 * (size_t)run->tokens);
 }
 
 void
 gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 {
-	size_t mark;
+	size_t mark, row = 2 * (size_t)run->tokens * (size_t)run->c->hidden;
 
 	*p = (struct gpu_place){ 0 };
 	p->acts = calloc((size_t)run->c->layers, sizeof *p->acts);
@@ -246,8 +242,15 @@ gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 	p->stage = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage);
 	p->stage_low = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage_low);
 	arena_release(a, mark);
-	take_layers(p, a, run);
+	take_layers(p, a, run, true);
+	p->branch = arena_take(a, "a branch's output", row);
+	p->dx = arena_take(a, "gradients of activations", row);
+	p->scratch = arena_take(a, "scratch of sums", scratch_size(run));
+	p->loss = arena_take(a, "inputs, losses, norms", 4 * (size_t)run->tokens);
+	mark = arena_mark(a);	/* between the forward and the backward of the layers there is the head, and nothing of theirs that is shared */
+	take_layers(p, a, run, false);
 	take_shared(p, a, run);
+	arena_release(a, mark);
 	take_head(p, a, run);
 }
 

@@ -71,6 +71,7 @@ struct gpu_place {
 	float *dembed, *dnorm, *dhead;		/* NULL: not trained; tied: dhead is dembed */
 
 	struct gpu_acts *acts;			/* [layers] */
+	/* What layers share lies where the head's rows are, and the weights on their way where both do: they are used in turn. */
 	uint16_t *branch;			/* [T,C] what a layer adds to the residual; at last, the sum itself */
 	uint16_t *dx, *dh, *dwide;		/* [T,C] [T,C] [T,max(F, S + H D)] */
 	void *scratch;
