@@ -348,7 +348,7 @@ poison() {
 		said_once "this is one of 2 processes .*/alone/sa-mpi.so is not there: .*libopenmpi-dev"
 		[ ! -e out ]
 	done
-	SLURM_NTASKS=2 OMPI_COMM_WORLD_SIZE=1 alone/sa-train "${tiny[@]}" "${short[@]}" --max-steps 1 --out out	# a batch script's own
+	SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 OMPI_COMM_WORLD_SIZE=1 alone/sa-train "${tiny[@]}" "${short[@]}" --max-steps 1 --out out	# one of mpirun's in a job
 	# Processes of a launcher that MPI does not know.
 	status=0
 	env SLURM_STEP_NUM_TASKS=2 sa-train "${tiny[@]}" "${short[@]}" --max-steps 1 --out other 2>stderr || status=$?

@@ -26,13 +26,13 @@ number_of(const char *name)
 	return text && num_int(text, 0, INT_MAX, &n, NULL) == 0 ? (int)n : 0;
 }
 
-/* How many processes were started together, by the environment. */
+/* How many processes were started together, by the environment: the first that says something is the nearest, mpirun's within a step of srun's. */
 static int
 launched(void)
 {
-	int size = 1;
+	int size = 0;
 
-	for (size_t i = 0; i < sizeof sizes / sizeof *sizes && size <= 1; i++)
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes && size == 0; i++)
 		size = number_of(sizes[i]);
 	return size > 1 ? size : 1;
 }
