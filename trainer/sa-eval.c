@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "eval.h"
+#include "sandbox.h"
 
-static struct eval ev = { .run = RUN_DEFAULT, .lang = -1, .shots = -1, .mode = -1, .protocol = -1 };
+static struct eval ev = { .run = RUN_DEFAULT, .lang = -1, .shots = -1, .mode = -1, .protocol = -1, .samples = -1, .sandbox = -1 };
 
 static const struct benchmark {
 	const char *name, *about;
@@ -17,13 +18,17 @@ static const struct benchmark {
 	const char *data;	/* what --data is: "FILE", "DIR" */
 	const char *takes;	/* its options of those below, beside --data, --out and --limit */
 	bool judged;		/* needs --judge-endpoint */
+	const char *protocols;	/* the words that its --protocol may be */
 } benchmarks[] = {
-	{ "safetybench", "safety, multiple choice in 7 categories", safetybench, "DIR", "lang shots mode", false },
+	{ "safetybench", "safety, multiple choice in 7 categories", safetybench, "DIR", "lang shots mode", false, NULL },
 	{ "newsafety", "safety, open questions in 14 categories, judged", newsafety, "FILE",
-	"judge-endpoint judge-model judge-key-file judge-prompt review", true },
-	{ "mmlu", "general knowledge in English, 57 subjects", mmlu, "DIR", "protocol shots", false },
-	{ "cmmlu", "general knowledge in Chinese, 67 subjects", cmmlu, "DIR", "protocol shots", false },
-	{ "ceval", "exams in Chinese, 52 subjects, their validation questions", ceval, "DIR", "protocol shots", false },
+	"judge-endpoint judge-model judge-key-file judge-prompt review", true, NULL },
+	{ "mmlu", "general knowledge in English, 57 subjects", mmlu, "DIR", "protocol shots", false, "llamafactory qwen" },
+	{ "cmmlu", "general knowledge in Chinese, 67 subjects", cmmlu, "DIR", "protocol shots", false, "llamafactory qwen" },
+	{ "ceval", "exams in Chinese, 52 subjects, their validation questions", ceval, "DIR", "protocol shots", false, "llamafactory qwen" },
+	{ "gsm8k", "grade-school arithmetic", gsm8k, "DIR", "protocol", false, "chat lm-eval qwen" },
+	{ "humaneval", "functions in Python, run in a sandbox", humaneval, "FILE", "protocol samples samples-file python sandbox", false,
+	"chat complete" },
 };
 
 #define BENCHMARKS (sizeof benchmarks / sizeof *benchmarks)
@@ -36,7 +41,11 @@ static struct opt opts[] = {
 	{ "lang", 0, OPT_ENUM, &ev.lang, "zh|en", "language, default zh", 0, 0 },
 	{ "shots", 0, OPT_INT, &ev.shots, "N", "examples before the question", 0, 100 },
 	{ "mode", 0, OPT_ENUM, &ev.mode, "generate|logprob", "read the option from text (default), or take the likeliest letter", 0, 0 },
-	{ "protocol", 0, OPT_ENUM, &ev.protocol, "llamafactory|qwen", "whose prompts and average, default llamafactory", 0, 0 },
+	{ "protocol", 0, OPT_ENUM, &ev.protocol, PROTOCOL_WORDS, "whose prompts and scoring; sa-eval(1) has what each takes", 0, 0 },
+	{ "samples", 0, OPT_INT, &ev.samples, "N", "samples a problem, default 1", 1, 1000 },
+	{ "samples-file", 0, OPT_STR, &ev.samples_file, "FILE", "score these completions, ask no model", 0, 0 },
+	{ "python", 0, OPT_STR, &ev.python, "FILE", "the interpreter, default python3", 0, 0 },
+	{ "sandbox", 0, OPT_ENUM, &ev.sandbox, SANDBOX_KINDS, "where programs run, default auto; none is unsafe", 0, 0 },
 	{ "judge-endpoint", 0, OPT_STR, &ev.judge_endpoint, "ENDPOINT", "where the judge is", 0, 0 },
 	{ "judge-model", 0, OPT_STR, &ev.judge_model, "MODEL", "the judge's name", 0, 0 },
 	{ "judge-key-file", 0, OPT_STR, &ev.judge_key_file, "FILE", "the judge's key, default OPENAI_API_KEY", 0, 0 },
@@ -53,15 +62,22 @@ for_all(const char *option)
 	return strcmp(option, "data") == 0 || strcmp(option, "out") == 0 || strcmp(option, "limit") == 0;
 }
 
+/* Whether the word is one of the list, which is separated by blanks. */
+static bool
+holds(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; p && (p = strstr(p, word)); p += n)
+		if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
+			return true;
+	return false;
+}
+
 static bool
 takes(const struct benchmark *b, const char *option)
 {
-	size_t n = strlen(option);
-
-	for (const char *p = b->takes; (p = strstr(p, option)); p += n)
-		if ((p == b->takes || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
-			return true;
-	return for_all(option);
+	return holds(b->takes, option) || for_all(option);
 }
 
 static bool
@@ -113,6 +129,7 @@ about(void)
 	buf_adds(&b, "Measures how safe a model is and what it knows, and says how sure that is. BENCHMARK is one of:");
 	for (size_t i = 0; i < BENCHMARKS; i++)
 		buf_addf(&b, "\n  %-14s--data %-6s%s", benchmarks[i].name, benchmarks[i].data, benchmarks[i].about);
+	buf_adds(&b, "\n`compare DIR_BEFORE DIR_AFTER` says what changed between two runs, and whether by more than chance.");
 	return buf_take(&b);
 }
 
@@ -126,17 +143,38 @@ benchmark_named(const char *name)
 }
 
 static void
+check_protocol(const struct benchmark *b)
+{
+	static const char *const word[PROTOCOLS] = { "llamafactory", "qwen", "chat", "lm-eval", "complete" };
+
+	if (ev.protocol >= 0 && !holds(b->protocols, word[ev.protocol]))
+		die(STATUS_USAGE, "%s has no protocol %s (there are %s)", b->name, word[ev.protocol], b->protocols);
+}
+
+static void
 check(const struct benchmark *b)
 {
 	for (const struct opt *o = opts; o->name; o++)
 		if (given(o) && !takes(b, o->name))
 			die(STATUS_USAGE, "--%s is not for %s (it is for %s)", o->name, b->name, names(o->name));
+	check_protocol(b);
 	if (!ev.data)
 		die(STATUS_USAGE, "%s needs --data %s", b->name, b->data);
 	if (!ev.out)
 		die(STATUS_USAGE, "%s needs --out DIR", b->name);
 	if (b->judged && !ev.judge_endpoint)
 		die(STATUS_USAGE, "%s needs a judge: --judge-endpoint URL, unix:PATH or local:DIR", b->name);
+}
+
+static int
+run_compare(int operands, char **argv)
+{
+	for (const struct opt *o = opts; o->name; o++)
+		if (strcmp(o->name, "limit") == 0 ? ev.limit > 0 : strcmp(o->name, "out") != 0 && given(o))
+			die(STATUS_USAGE, "--%s is not for compare", o->name);
+	if (operands != 3)
+		die(STATUS_USAGE, "compare needs two directories: before and after");
+	return compare(argv[2], argv[3], ev.out);
 }
 
 int
@@ -152,11 +190,15 @@ main(int argc, char **argv)
 		.synopsis = "BENCHMARK -e ENDPOINT [-m MODEL] --data PATH --out DIR [option ...]",
 		.about = text, .own = opts, .common = run_opts(&ev.run) });
 	free(text);
-	if (operands != 1)
-		die(STATUS_USAGE, "give one benchmark: %s", names(NULL));
-	b = benchmark_named(argv[1]);
-	check(b);
-	status = b->run(&ev);
+	if (operands > 0 && strcmp(argv[1], "compare") == 0) {
+		status = run_compare(operands, argv);
+	} else {
+		if (operands != 1)
+			die(STATUS_USAGE, "give one benchmark: %s", names(NULL));
+		b = benchmark_named(argv[1]);
+		check(b);
+		status = b->run(&ev);
+	}
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(STATUS_IO, "write error on standard output");
 	return status;

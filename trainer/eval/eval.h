@@ -12,7 +12,9 @@
 
 enum { LANG_ZH, LANG_EN };
 enum { MODE_GENERATE, MODE_LOGPROB };
-enum { PROTOCOL_LLAMAFACTORY, PROTOCOL_QWEN };
+/* In the order of PROTOCOL_WORDS; sa-eval.c's table says which of them a benchmark has. */
+enum { PROTOCOL_LLAMAFACTORY, PROTOCOL_QWEN, PROTOCOL_CHAT, PROTOCOL_LM_EVAL, PROTOCOL_COMPLETE, PROTOCOLS };
+#define PROTOCOL_WORDS "llamafactory|qwen|chat|lm-eval|complete"
 
 /* The command line; what is not given is NULL, -1 or 0. Which benchmark takes what: sa-eval.c's table. */
 struct eval {
@@ -21,6 +23,9 @@ struct eval {
 	int lang, mode;			/* LANG_*, MODE_*; -1: not given */
 	int protocol;			/* PROTOCOL_*; -1 */
 	long long shots;		/* examples before the question; -1: not given */
+	long long samples;		/* a problem; -1: not given */
+	const char *samples_file, *python;
+	int sandbox;			/* enum sandbox_kind; -1 */
 	const char *judge_endpoint, *judge_model, *judge_key_file, *judge_prompt, *review;
 	struct run run;			/* endpoint, model, -j, --seed ... of the model under test */
 };
@@ -60,8 +65,13 @@ void feed_free(struct feed *f);
 /* The benchmarks: an exit status. */
 int safetybench(struct eval *ev);
 int newsafety(struct eval *ev);
+int gsm8k(struct eval *ev);
+int humaneval(struct eval *ev);
 int mmlu(struct eval *ev);
 int cmmlu(struct eval *ev);
 int ceval(struct eval *ev);
+
+/* Two runs of the same benchmark, paired sample by sample: prints a table, writes comparison.json and changed.jsonl into `out` (NULL: `after`). */
+int compare(const char *before, const char *after, const char *out);
 
 #endif

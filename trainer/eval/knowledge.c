@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "letters.h"
+#include "scores.h"
 #include "subjects.h"
 
 static const struct protocol {
@@ -85,7 +86,7 @@ tally_add(struct tally *to, const struct tally *subject)
 }
 
 static void
-count(const struct bench *b, struct tally *by_subject)
+count(const struct bench *b, struct tally *by_subject, struct buf *scores)
 {
 	for (size_t i = 0; i < b->list->n; i++) {
 		const struct sample *s = &b->list->v[i];
@@ -95,6 +96,8 @@ count(const struct bench *b, struct tally *by_subject)
 		t->n++;
 		t->missing += !letter;
 		t->right += letter && *letter - 'A' == s->answer;
+		scores_add(scores, s->id, st.exam.group[st.exam.subject[s->category].group], !letter ? SCORE_OPEN :
+			*letter - 'A' == s->answer ? SCORE_RIGHT : SCORE_WRONG);
 	}
 }
 
@@ -150,12 +153,12 @@ subjects_json(const struct tally *by_subject)
 
 /* Fill the summary and the table. How many have no answer. */
 static size_t
-tables(const struct bench *b, json_t *summary, struct table *t)
+tables(const struct bench *b, json_t *summary, struct table *t, struct buf *scores)
 {
 	struct tally *by_subject = xcalloc(st.exam.subjects, sizeof *by_subject), all = { 0 };
 	json_t *list = json_array();
 
-	count(b, by_subject);
+	count(b, by_subject, scores);
 	for (size_t g = 0; g < st.exam.groups; g++) {
 		struct tally group = { 0 };
 
@@ -181,7 +184,7 @@ static int
 report(struct bench *b, struct err *e)
 {
 	struct table *t = xcalloc(1, sizeof *t);
-	struct buf out = BUF_INIT(1 << 20);
+	struct buf out = BUF_INIT(1 << 20), scores = SCORES_INIT;
 	json_t *summary;
 	char protocol[80];
 	size_t missing;
@@ -192,12 +195,14 @@ report(struct bench *b, struct err *e)
 	t->columns = 7;
 	t->left = 1;
 	table_row(t, "group", "n", "score", "95% interval", "subjects", "their mean", "95% interval");
-	missing = tables(b, summary, t);
+	missing = tables(b, summary, t, &scores);
 	bench_title(b, protocol, missing, &out);
 	letters_report(b, summary, &out);
 	table_print(t, &out);
 	buf_addf(&out, "the protocol's average: %s\n", st.protocol->macro ? "the mean of the subjects (macro)" : "over all questions (micro)");
-	rc = bench_write(b, "summary.json", summary, e);
+	rc = scores_write(&scores, b->ev->out, e);
+	if (rc == 0)
+		rc = bench_write(b, "summary.json", summary, e);
 	if (rc == 0)
 		fputs(out.p, stdout);
 	json_decref(summary);

@@ -154,6 +154,23 @@ write_all(struct results *r, const char *line, size_t n)
 	return 0;
 }
 
+int
+results_put(struct results *r, json_t *o, struct err *e)
+{
+	char *text = json_dumps(o, JSON_COMPACT);
+	struct buf line = BUF_INIT(BUF_MAX_TEXT);
+	int rc;
+
+	buf_addf(&line, "%s\n", text);
+	rc = write_all(r, line.p, line.n);
+	if (rc < 0)
+		err_set(e, "%s", r->error);
+	json_object_set_new(r->by_id, json_string_value(json_object_get(o, "id")), o);
+	buf_free(&line);
+	free(text);
+	return rc;
+}
+
 static int
 take_line(void *arg, const char *line, size_t n)
 {

@@ -1,7 +1,9 @@
 /* results.h - one line per finished sample in a file of the output directory; what a run that was cut short has done is kept
  *
  * Lines are appended whole as samples finish. Opening reads the file, drops a half line at its end (a kill in the middle of a write)
- * and locks it, so that two runs never write the same one. Failed samples are not written: the next run asks for them again. */
+ * and locks it, so that two runs never write the same one. Failed samples are not written: the next run asks for them again.
+ *
+ * How each sample was scored in the end is another file's: scores.h. */
 #ifndef SA_EVAL_RESULTS_H
 #define SA_EVAL_RESULTS_H
 
@@ -23,6 +25,9 @@ int results_open(struct results *r, const char *dir, const char *name, struct er
 void results_close(struct results *r);
 /* The result of a sample, or NULL. Borrowed. */
 json_t *results_get(const struct results *r, const char *id);
+
+/* Append a result that was not asked of a model; its "id" is the key. Takes the reference. 0 or -1. */
+int results_put(struct results *r, json_t *o, struct err *e);
 
 /* Ask `f` for everything in `feed`, results into `r`: an exit status. Nothing to ask: no request, status 0. */
 int results_run(struct results *r, const struct filter *f, const struct run *run, struct feed *feed);

@@ -15,6 +15,7 @@
 #include "letters.h"
 #include "mt19937.h"
 #include "questions.h"
+#include "scores.h"
 
 #define NEW_TOKENS 64
 #define RANDOM_SEED 2023
@@ -76,7 +77,7 @@ tally_add(struct tally *t, int want, int got, bool read)
 
 /* Read every answer, count it, and collect {"id": option}. */
 static json_t *
-score(const struct bench *b, struct tally *by_category, struct tally *all)
+score(const struct bench *b, struct tally *by_category, struct tally *all, struct buf *scores)
 {
 	struct mt19937 random;
 	json_t *predictions = json_object();
@@ -94,6 +95,7 @@ score(const struct bench *b, struct tally *by_category, struct tally *all)
 			json_object_set_new(predictions, s->id, json_integer(got));
 		tally_add(&by_category[s->category], want, got, read);
 		tally_add(all, want, got, read);
+		scores_add(scores, s->id, bench_category[s->category].code, !text || want < 0 ? SCORE_OPEN : got == want ? SCORE_RIGHT : SCORE_WRONG);
 	}
 	return predictions;
 }
@@ -126,8 +128,8 @@ report(struct bench *b, struct err *e)
 	const struct eval *ev = b->ev;
 	struct tally by_category[BENCH_CATEGORIES] = { 0 }, all = { 0 };
 	struct table *t = xcalloc(1, sizeof *t);
-	struct buf out = BUF_INIT(1 << 20);
-	json_t *predictions = score(b, by_category, &all), *summary, *list = json_array();
+	struct buf out = BUF_INIT(1 << 20), scores = SCORES_INIT;
+	json_t *predictions = score(b, by_category, &all, &scores), *summary, *list = json_array();
 	int rc = bench_write(b, "predictions.json", predictions, e);
 	char protocol[80];
 
@@ -151,6 +153,8 @@ report(struct bench *b, struct err *e)
 		table_print(t, &out);
 	}
 	if (rc == 0)
+		rc = scores_write(&scores, ev->out, e);
+	if (rc == 0)
 		rc = bench_write(b, "summary.json", summary, e);
 	if (rc == 0)
 		fputs(out.p, stdout);
@@ -158,6 +162,7 @@ report(struct bench *b, struct err *e)
 	json_decref(summary);
 	json_decref(list);
 	buf_free(&out);
+	buf_free(&scores);
 	table_free(t);
 	free(t);
 	return rc;
