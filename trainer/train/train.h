@@ -39,7 +39,7 @@ struct settings {
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
 	bool merge;			/* adapters into the finished model */
-	const char *device;		/* what is planned for (plan.h); NULL: the CPU */
+	const char *device;		/* what trains, or is planned for (device_parse()); NULL: the CPU */
 	bool plan;			/* say what the run would need, and no more */
 	long long ranks;		/* processes that are planned for; a run counts its own (comm.h) */
 	int stage;
