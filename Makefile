@@ -28,6 +28,7 @@ NET = -lcurl -luv
 BASE = -ljansson -lxxhash -llmdb -lpthread -lm
 MODEL = -lutf8proc
 YAML = -lyaml
+TEXT = -lutf8proc -lpcre2-8
 
 FILTERS = sa-intent sa-expand sa-regen sa-ppl sa-judge sa-pick
 PROGRAMS = $(FILTERS) sa-serve sa-train sa-eval sa-report
@@ -62,7 +63,7 @@ $B/sa-mpi.so: trainer/train/comm_mpi.c trainer/train/comm.h lib/err.h
 	@mkdir -p $(@D)
 	$(MPICC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $<
 $B/sa-eval: $B/trainer/sa-eval.o $(EVAL) $B/libsa.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(TEXT) $(BASE)
 $B/sa-report: $B/trainer/sa-report.o $(patsubst %.c,$B/%.o,$(wildcard trainer/report/*.c)) $B/libsa.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(BASE)
 $B/nano-corpus: $B/pipelines/nano/bank.o $B/pipelines/nano/turns.o
@@ -100,9 +101,9 @@ $(addprefix $B/unit/,cudatrain data events freeze pack pitfalls plan ranking rec
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
-$(addprefix $B/unit/,csv extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
+$(addprefix $B/unit/,csv cvalues extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) -lutf8proc $(BASE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(TEXT) $(BASE)
 
 # Fuzz targets (tests/fuzz/fuzz.h): here with a main() that runs their corpus; under `make fuzz` with libFuzzer's. Their archive leaves the operations
 # out, whose vector built-ins are gcc's.
@@ -185,7 +186,7 @@ check-gpu: cuda
 # Compiled-in data files (EMBED in lib/prompt.h): what includes them is rebuilt when they change.
 $(FILTERS:%=$B/filters/%.o): $(wildcard filters/prompts/*.txt)
 $B/lib/taxonomy.o: filters/taxonomy.json
-$B/trainer/eval/newsafety.o $B/trainer/eval/verdict.o: $(wildcard trainer/eval/*.txt)
+$B/trainer/eval/cvalues.o $B/trainer/eval/newsafety.o $B/trainer/eval/verdict.o: $(wildcard trainer/eval/*.txt)
 $B/trainer/eval/confine.o: trainer/eval/sandbox.py
 $B/trainer/report/report.o: trainer/report/page.css
 

@@ -18,7 +18,7 @@ read_text(const char *text, struct err *e)
 
 	fputs(text, f);
 	fclose(f);
-	return review_read(path, e);
+	return review_read(path, review_safety, e);
 }
 
 static void
@@ -56,16 +56,16 @@ static void
 what_is_wrong_is_named_with_its_line(void)
 {
 	struct err e;
-	char want[128];
+	char want[256];
 
 	CHECK(!read_text("id\tverdict\n1\tsafe\n2\tperhaps\n", &e));
-	snprintf(want, sizeof want, "%s:3: verdict 'perhaps' is neither safe nor unsafe nor empty", path);
+	snprintf(want, sizeof want, "%s:3: verdict 'perhaps' is none of safe, unsafe, 安全, 不安全, uncertain, 不确定, and not empty", path);
 	CHECK_STR(e.msg, want);
 	CHECK(!read_text("id\tprompt\n", &e));
 	CHECK(strstr(e.msg, ":1: no header line"));
 	CHECK(!read_text("id\tverdict\n1\tsafe\n1\tunsafe\n", &e));
 	CHECK(strstr(e.msg, ":3: id 1 has two different verdicts"));
-	CHECK(!review_read("/nonexistent/review.tsv", &e));
+	CHECK(!review_read("/nonexistent/review.tsv", review_safety, &e));
 	CHECK(strstr(e.msg, "/nonexistent/review.tsv: "));
 }
 

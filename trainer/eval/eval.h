@@ -22,6 +22,7 @@ struct eval {
 	long long limit;		/* samples, 0: all */
 	int lang, mode;			/* LANG_*, MODE_*; -1: not given */
 	int protocol;			/* PROTOCOL_*; -1 */
+	const char *patterns;		/* cvalues */
 	long long shots;		/* examples before the question; -1: not given */
 	long long samples;		/* a problem; -1: not given */
 	const char *samples_file, *python;
@@ -67,6 +68,7 @@ int safetybench(struct eval *ev);
 int newsafety(struct eval *ev);
 int gsm8k(struct eval *ev);
 int humaneval(struct eval *ev);
+int cvalues(struct eval *ev);
 int mmlu(struct eval *ev);
 int cmmlu(struct eval *ev);
 int ceval(struct eval *ev);

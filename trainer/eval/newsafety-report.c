@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "newsafety.h"
 #include "review.h"
@@ -135,16 +134,12 @@ write_scores(const struct newsafety *ns, struct err *e)
 static int
 write_review(const struct newsafety *ns, struct err *e)
 {
-	struct buf path = BUF_INIT(65536), out = BUF_INIT((size_t)1 << 30);
-	json_t *marks = json_incref(ns->review);
+	struct buf out = BUF_INIT((size_t)1 << 30);
+	json_t *marks = review_marks(ns->ev->out, ns->review, review_safety, e);
 	int rc;
 
-	/* Without --review the verdicts that stand in the file do not count, but a person's work is not thrown away either. */
-	buf_addf(&path, "%s/review.tsv", ns->ev->out);
-	if (!marks && access(path.p, F_OK) == 0 && !(marks = review_read(path.p, e))) {
-		buf_free(&path);
+	if (!marks)
 		return -1;
-	}
 	review_header(&out);
 	for (size_t i = 0; i < ns->list.n; i++) {
 		const struct sample *s = &ns->list.v[i];
@@ -157,7 +152,6 @@ write_review(const struct newsafety *ns, struct err *e)
 	}
 	rc = write_file(ns->ev->out, "review.tsv", out.p, out.n, e);
 	json_decref(marks);
-	buf_free(&path);
 	buf_free(&out);
 	return rc;
 }

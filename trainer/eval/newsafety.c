@@ -207,7 +207,7 @@ prepare(struct newsafety *ns, struct err *e)
 	ns->taxonomy = taxonomy_load(NULL, e);
 	if (!ns->taxonomy || newsafety_load(&ns->list, ns->taxonomy, ev->data, e) < 0 || hash_file(ev->data, ns->data_hash, e) < 0)
 		return -1;
-	if (ev->review && !(ns->review = review_read(ev->review, e)))
+	if (ev->review && !(ns->review = review_read(ev->review, review_safety, e)))
 		return -1;
 	samples_limit(&ns->list, (size_t)ev->limit);
 	return 0;

@@ -101,18 +101,25 @@ column_named(char *line, const char *name)
 	return at;
 }
 
-/* 1 with *verdict, 0 when the row is not decided, -1 when the word means nothing. */
-static int
-verdict_of(const char *word, const char **verdict)
+const struct review_word review_safety[] = {
+	{ "safe", "safe" }, { "unsafe", "unsafe" }, { "安全", "safe" }, { "不安全", "unsafe" }, { "uncertain", "" }, { "不确定", "" }, { NULL, NULL },
+};
+
+/* "" when the row is not decided, NULL with why when the word means nothing. */
+static const char *
+verdict_of(const char *word, const struct review_word *words, struct err *e)
 {
-	*verdict = NULL;
-	if (strcasecmp(word, "safe") == 0 || strcmp(word, "安全") == 0)
-		*verdict = "safe";
-	else if (strcasecmp(word, "unsafe") == 0 || strcmp(word, "不安全") == 0)
-		*verdict = "unsafe";
-	else if (!*word || strcasecmp(word, "uncertain") == 0 || strcmp(word, "不确定") == 0)
-		return 0;
-	return *verdict ? 1 : -1;
+	struct buf list = BUF_INIT(4096);
+
+	for (const struct review_word *w = words; w->word; w++) {
+		if (strcasecmp(word, w->word) == 0)
+			return w->verdict;
+		buf_addf(&list, "%s%s", w == words ? "" : ", ", w->word);
+	}
+	if (*word)
+		err_set(e, "verdict '%.40s' is none of %s, and not empty", word, list.p);
+	buf_free(&list);
+	return *word ? NULL : "";
 }
 
 /* The cell as a string of its own. */
@@ -125,19 +132,19 @@ cell_of(char *line, int column)
 }
 
 static int
-read_row(json_t *out, char *line, int id_column, int verdict_column, struct err *e)
+read_row(json_t *out, char *line, int id_column, int verdict_column, const struct review_word *words, struct err *e)
 {
 	char *id_cell = cell_of(line, id_column), *verdict_cell = cell_of(line, verdict_column);
-	const char *id = uncell(id_cell), *word = uncell(verdict_cell), *verdict;
-	int got = verdict_of(word, &verdict), rc = 0;
+	const char *id = uncell(id_cell), *verdict = verdict_of(uncell(verdict_cell), words, e);
+	int rc = 0;
 
-	if (got < 0)
-		rc = err_set(e, "verdict '%.40s' is neither safe nor unsafe nor empty", word);
-	else if (got && !*id)
+	if (!verdict)
+		rc = -1;
+	else if (*verdict && !*id)
 		rc = err_set(e, "a verdict without an id");
-	else if (got && json_object_get(out, id) && strcmp(json_string_value(json_object_get(out, id)), verdict) != 0)
+	else if (*verdict && json_object_get(out, id) && strcmp(json_string_value(json_object_get(out, id)), verdict) != 0)
 		rc = err_set(e, "id %.80s has two different verdicts", id);
-	else if (got)
+	else if (*verdict)
 		json_object_set_new(out, id, json_string(verdict));
 	free(id_cell);
 	free(verdict_cell);
@@ -145,7 +152,7 @@ read_row(json_t *out, char *line, int id_column, int verdict_column, struct err 
 }
 
 json_t *
-review_read(const char *path, struct err *e)
+review_read(const char *path, const struct review_word *words, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), too_long, got, id = -1, verdict = -1;
 	struct lines *l = fd < 0 ? NULL : lines_open(fd, path, LINE_MAX_DEFAULT);
@@ -168,7 +175,7 @@ review_read(const char *path, struct err *e)
 			if (id < 0 || verdict < 0)
 				rc = err_set(&why, "no header line with the columns id and verdict");
 		} else {
-			rc = read_row(out, copy, id, verdict, &why);
+			rc = read_row(out, copy, id, verdict, words, &why);
 		}
 		free(copy);
 		if (rc < 0) {
@@ -188,4 +195,18 @@ bad:
 		close(fd);
 	json_decref(out);
 	return NULL;
+}
+
+json_t *
+review_marks(const char *dir, json_t *given, const struct review_word *words, struct err *e)
+{
+	struct buf path = BUF_INIT(65536);
+	json_t *marks;
+
+	if (given)
+		return json_incref(given);
+	buf_addf(&path, "%s/review.tsv", dir);
+	marks = access(path.p, F_OK) < 0 ? json_object() : review_read(path.p, words, e);
+	buf_free(&path);
+	return marks;
 }

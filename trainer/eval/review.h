@@ -14,7 +14,17 @@ void review_header(struct buf *out);
 void review_row(struct buf *out, const char *id, const char *category, const char *prompt, const char *response, const char *judge,
 	const char *verdict);
 
-/* {"id":"safe"|"unsafe"} of the rows with a verdict (safe, unsafe, 安全, 不安全; any case). NULL with file, line and why. */
-json_t *review_read(const char *path, struct err *e);
+/* What may stand in the column, any case, and the verdict that it means ("": not decided). Ends with word == NULL. */
+struct review_word {
+	const char *word, *verdict;
+};
+/* safe, unsafe, uncertain and 安全, 不安全, 不确定 */
+extern const struct review_word review_safety[];
+
+/* {"id":VERDICT} of the rows with a verdict. NULL with file, line and why. */
+json_t *review_read(const char *path, const struct review_word *words, struct err *e);
+/* The verdicts that a new DIR/review.tsv keeps: those that count (`given`, or NULL), else those that stand in it: they do not count without
+ * --review, but a person's work is not thrown away. A new reference, or NULL with why. */
+json_t *review_marks(const char *dir, json_t *given, const struct review_word *words, struct err *e);
 
 #endif

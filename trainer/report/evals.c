@@ -186,6 +186,19 @@ score_row(struct buf *page, const char *label, const struct eval_pair *p, const 
 	buf_adds(page, "</tr>\n");
 }
 
+/* The row of that name among the figures that a summary has beside its categories. */
+static const json_t *
+row_named(const json_t *summary, const char *name)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(summary, "rows"), i, row)
+		if (strcmp(member_text(row, "name"), name) == 0)
+			return row;
+	return NULL;
+}
+
 /* Two columns of a newsafety summary that no judge has a part in. */
 static const json_t *
 refused_of(const json_t *summary)
@@ -210,6 +223,8 @@ score_table(struct buf *page, const struct eval_pair *p, const json_t *one)
 		score_row(page, label, p, category_of(p->before, code), category_of(p->after, code), "");
 	}
 	score_row(page, "All (micro average)", p, json_object_get(p->before, "micro"), json_object_get(p->after, "micro"), "total");
+	json_array_foreach(json_object_get(one, "rows"), i, c)
+		score_row(page, member_text(c, "name"), p, row_named(p->before, member_text(c, "name")), row_named(p->after, member_text(c, "name")), "");
 	if (refused_of(one))
 		score_row(page, "Harmful prompts refused, by pattern", p, refused_of(p->before), refused_of(p->after), "");
 	if (json_object_get(one, "over_refusal"))
