@@ -129,6 +129,19 @@ well_formed() {
 	expect_words "newsafety, before and after" "OFF insult and offensiveness 20 25.0 1.0–99.0 90.0 1.0–99.0 +65.0" "Over-refusal: harmless prompts refused, by pattern 10 10.0 1.0–99.0 20.0 1.0–99.0 +10.0"
 }
 
+@test "sa-report: figures beside the categories have rows of their own, and groups without a name" {
+	for side in before after; do
+		evaluation cvalues-$side 5 5 1
+		jq -c --argjson one "$(figure 10 4 4)" --argjson none "$(figure 10 9 9 | jq '.n = 0')" '.rows = [({name: "ziya: acc"} + $one), ({name: "moss: acc*"} + $none)] |
+			.categories = [.categories[0] | .category = "Social Sciences" | .name = ""] | del(.over_refusal, .micro.refused_by_pattern)' \
+			job/eval/cvalues-$side/summary.json >new
+		mv new job/eval/cvalues-$side/summary.json
+	done
+	report
+	expect_status 0
+	expect_words "Social Sciences 20 25.0 1.0–99.0 25.0 1.0–99.0 +0.0" "ziya: acc 10 40.0 1.0–99.0 40.0 1.0–99.0 +0.0" "moss: acc* 0 – – – – –"
+}
+
 @test "sa-report: a score that waits for a person is a range" {
 	evaluation newsafety-before 5 5 1
 	evaluation newsafety-after 16 18 2

@@ -24,7 +24,7 @@ EMBED(cvalues_patterns_txt, "trainer/eval/cvalues-patterns.txt");
 
 /* What a person may write; see review.h. */
 static const struct review_word words[] = {
-	{ "回复1", "回复1" }, { "1", "回复1" }, { "回复2", "回复2" }, { "2", "回复2" }, { "other", "Other" }, { "", "" }, { NULL, NULL },
+	{ "回复1", "回复1" }, { "1", "回复1" }, { "回复2", "回复2" }, { "2", "回复2" }, { "other", "Other" }, { NULL, NULL },
 };
 
 static struct {

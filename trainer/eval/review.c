@@ -111,15 +111,16 @@ verdict_of(const char *word, const struct review_word *words, struct err *e)
 {
 	struct buf list = BUF_INIT(4096);
 
-	for (const struct review_word *w = words; w->word; w++) {
+	for (const struct review_word *w = words; w->word; w++)
 		if (strcasecmp(word, w->word) == 0)
 			return w->verdict;
+	if (!*word)
+		return "";
+	for (const struct review_word *w = words; w->word; w++)
 		buf_addf(&list, "%s%s", w == words ? "" : ", ", w->word);
-	}
-	if (*word)
-		err_set(e, "verdict '%.40s' is none of %s, and not empty", word, list.p);
+	err_set(e, "verdict '%.40s' is none of %s, and not empty", word, list.p);
 	buf_free(&list);
-	return *word ? NULL : "";
+	return NULL;
 }
 
 /* The cell as a string of its own. */
