@@ -101,7 +101,7 @@ $(addprefix $B/unit/,cudatrain data events freeze pack pitfalls plan ranking rec
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 
-$(addprefix $B/unit/,csv cvalues extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
+$(addprefix $B/unit/,code csv cvalues extract mt19937 number paired questions review sandbox verdict): $B/unit/%: $B/tests/unit/%.o $(EVAL) $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NET) $(TEXT) $(BASE)
 

@@ -293,3 +293,12 @@ scored() {
 	assert_equal "$(jq -c '[.open, .micro.n, .micro.better] + [.categories[] | .category, .better, .worse]' after/comparison.json)" '[1,1,1,"OFF",1,0,"none",0,1]'
 	[[ $output == *"none (harmless, not refused)"* ]]
 }
+
+@test "gsm8k: a small local checkpoint is asked by both kinds of protocol" {
+	arithmetic
+	for protocol in chat qwen; do
+		run_filter sa-eval gsm8k -e "local:$ROOT/pipelines/nano/student" --data data --out $protocol --protocol $protocol
+		expect_status 0
+		assert_equal "$(jq -s 'map(select(.response)) | length' $protocol/results.jsonl) $(jq .micro.n $protocol/summary.json)" "3 3"
+	done
+}

@@ -417,3 +417,19 @@ runs() {
 	expect_words "&lt;b&gt;@0@&amp; 1 0"
 	! grep -q '<b>' output
 }
+
+@test "sa-report: a comparison of the two runs is told in a sentence" {
+	evaluation newsafety-before 5 5 1
+	evaluation newsafety-after 18 18 2
+	report
+	expect_status 0
+	refute grep -q McNemar output
+	echo '{"micro":{"n":20,"better":14,"worse":1,"change":65,"low":38.5,"high":80.1,"p":0.0009765625}}' >job/eval/newsafety-after/comparison.json
+	report
+	expect_status 0
+	expect_words "Of 20 samples that both runs settled, 14 became right and 1 became wrong: +65.0 points (95% interval +38.5 to +80.1), McNemar's exact test p = 0.00098."
+	echo '[]' >job/eval/newsafety-after/comparison.json
+	report
+	expect_status 2
+	expect_stderr_has "comparison.json"
+}

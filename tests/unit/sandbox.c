@@ -62,7 +62,7 @@ static const struct {
 	{ "import os\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0: os.execv('/usr/bin/sleep', ['sleep', '" MARK "'])\n os._exit(0)", "passed", 0 },
 	{ "import os\nif os.fork(): os._exit(0)", "failed: exited", HARMLESS },
 	/* privileges, and what is ours */
-	{ "import os; assert 65520 <= os.getuid() <= 65534 and os.getgroups() in ([], [65534])", "passed", 0 },
+	{ "import os; assert os.getuid() >= 65534 and os.getgroups() in ([], [65534])", "passed", 0 },
 	{ "import os\n" FAILS("os.setuid(0)"), "passed", 0 },
 	{ "import ctypes; c = ctypes.CDLL(None); assert c.unshare(0x10000000) == -1", "passed", 0 },
 	{ "import ctypes; c = ctypes.CDLL(None); assert c.mount(b'x', b'/tmp', b'tmpfs', 0, None) == -1", "passed", 0 },

@@ -228,6 +228,9 @@ lay_out(const struct confine *c, int program, int say, bool trying)
 static const char *
 become(uid_t uid)
 {
+	/* A container may have few users. */
+	if (setresgid(uid, uid, uid) < 0 && errno == EINVAL)
+		uid = NOBODY;
 	return setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ? "become nobody" : NULL;
 }
 

@@ -25,10 +25,11 @@
 #define START_WITHIN 30.0	/* seconds for the sandbox and the interpreter, on a machine that is busy with other things */
 #define SAID_MAX 256	/* bytes of what became of it */
 #define TOKEN 32	/* hex digits */
-/* Each slot has a user of its own where root starts it, since the limit of processes counts a user's: those below nobody, which nothing else uses
- * (https://systemd.io/UIDS-GIDS). */
-#define SLOTS_MAX 14
-#define SLOT_UID 65520
+#define SLOTS_MAX 16
+/* Where root starts it, each program has a user of its own, since the limit of processes counts a user's: out of a range that nothing else
+ * uses (https://systemd.io/UIDS-GIDS), 64 for each of up to four million processes. */
+#define FIRST_UID 0x70000000u
+#define UIDS 64
 
 struct slot {
 	pid_t pid;	/* 0: free */
@@ -45,6 +46,7 @@ struct sandbox {
 	bool trying;		/* what is said on standard error is of interest */
 	struct slot slot[SLOTS_MAX];
 	size_t slots;
+	unsigned started;
 };
 
 static const char *const kind_name[] = { "auto", "bwrap", "namespaces", "none" };
@@ -63,12 +65,13 @@ new_token(char token[TOKEN + 1])
 }
 
 static pid_t
-start_child(const struct sandbox *s, const struct slot *t, int program, int say)
+start_child(struct sandbox *s, const struct slot *t, int program, int say)
 {
+	uid_t uid = FIRST_UID + (uid_t)getpid() * UIDS + s->started++ % UIDS;
 	pid_t pid = confine_fork(&s->confine);
 
 	if (pid == 0) {
-		const char *failed = confine_exec(&s->confine, program, say, s->trying, SLOT_UID + (uid_t)(t - s->slot));
+		const char *failed = confine_exec(&s->confine, program, say, s->trying, uid);
 
 		dprintf(1, "%s !%s: %s", t->token, failed, strerror(errno));
 		_exit(1);
@@ -177,7 +180,7 @@ fill(struct sandbox *s, const struct programs *p, bool *more, struct err *e)
 	int running = 0, rc = 0;
 
 	for (size_t i = 0; i < s->slots && rc == 0; i++) {
-		char *program;
+		char *program = NULL;
 
 		if (!s->slot[i].pid && *more && !(program = p->next(p->arg, &s->slot[i].at)))
 			*more = false;

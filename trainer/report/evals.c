@@ -41,12 +41,26 @@ pair_named(struct evals *ev, const char *name, bool alone)
 	return &ev->v[ev->n++];
 }
 
+/* comparison.json of `sa-eval compare`, beside the summary after; it may be missing. */
+static int
+add_comparison(struct eval_pair *p, const char *summary, struct err *e)
+{
+	char *dir = xstrndup(summary, strlen(summary) - strlen("/summary.json")), *path = path_join(dir, "comparison.json");
+	int rc = 0;
+
+	if (access(path, F_OK) == 0 && !(p->comparison = load_object(path, e)))
+		rc = -1;
+	free(path);
+	free(dir);
+	return rc;
+}
+
 static int
 add_summary(struct evals *ev, const char *name, const char *path, struct err *e)
 {
 	json_t *o = load_object(path, e);
 	char *base = xstrdup(name);
-	int side = which(base);
+	int side = which(base), rc = 0;
 	struct eval_pair *p;
 
 	if (o && !*member_text(o, "benchmark")) {
@@ -57,9 +71,11 @@ add_summary(struct evals *ev, const char *name, const char *path, struct err *e)
 	if (o) {
 		p = pair_named(ev, base, side < 0);
 		*(side == 0 ? &p->before : &p->after) = o;
+		if (side == 1)
+			rc = add_comparison(p, path, e);
 	}
 	free(base);
-	return o ? 0 : -1;
+	return o ? rc : -1;
 }
 
 int
@@ -90,6 +106,7 @@ evals_free(struct evals *ev)
 		free(ev->v[i].name);
 		json_decref(ev->v[i].before);
 		json_decref(ev->v[i].after);
+		json_decref(ev->v[i].comparison);
 	}
 	free(ev->v);
 }
@@ -330,6 +347,19 @@ open_words(struct buf *page, const char *when, const json_t *summary)
 		buf_addf(page, "<p>%s: limited to %s samples.</p>\n", when, count_text(n, (long long)member_num(summary, "limit", 0)));
 }
 
+/* How likely the change is by chance. */
+static void
+comparison_words(struct buf *page, const struct eval_pair *p)
+{
+	const json_t *m = json_object_get(p->comparison, "micro");
+
+	if (!p->before || !p->after || !m)
+		return;
+	buf_addf(page, "<p>Of %.0f samples that both runs settled, %.0f became right and %.0f became wrong: %+.1f points (95%% interval %+.1f to %+.1f), "
+		"McNemar's exact test p = %.2g.</p>\n", member_num(m, "n", 0), member_num(m, "better", 0), member_num(m, "worse", 0),
+		member_num(m, "change", 0), member_num(m, "low", 0), member_num(m, "high", 0), member_num(m, "p", 1));
+}
+
 static int
 pair_write(const struct eval_pair *p, struct buf *page, struct err *e)
 {
@@ -352,8 +382,10 @@ pair_write(const struct eval_pair *p, struct buf *page, struct err *e)
 	rc = score_chart(page, p, one, e);
 	if (rc == 0 && json_object_get(one, "over_refusal"))
 		rc = refusal_chart(page, p, e);
-	if (rc == 0)
+	if (rc == 0) {
 		score_table(page, p, one);
+		comparison_words(page, p);
+	}
 	return rc;
 }
 

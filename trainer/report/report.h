@@ -77,6 +77,7 @@ double training_first(const struct training *t), training_last(const struct trai
 struct eval_pair {
 	char *name;			/* "newsafety"; "" for eval/before and eval/after */
 	json_t *before, *after;		/* one of them may be NULL; an evaluation without such a name is `after` */
+	json_t *comparison;		/* of the two, by `sa-eval compare`; NULL: not made */
 	bool alone;
 };
 
