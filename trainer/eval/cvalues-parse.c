@@ -228,16 +228,15 @@ find(const struct cv_patterns *p, int parser, int rule, const char *s, size_t *n
 /* ---- reading ---- */
 
 enum cv
-cv_read(const struct cv_patterns *p, int parser, const char *normal)
+cv_read(const struct cv_patterns *p, int parser, const char *normal, enum cv label)
 {
 	size_t n;
 	bool first = find(p, parser, FIRST, normal, &n), second = find(p, parser, SECOND, normal, &n);
 	const char *hit = find(p, parser, CANDIDATE, normal, &n);
 	int labels = hit ? labels_in(hit, n) : 0;
 
-	for (int i = CV_FIRST; parser == CV_ZIYA && i <= CV_SECOND; i++)
-		if (strcmp(normal, cv_name[i]) == 0)
-			return i;
+	if (parser == CV_ZIYA && strcmp(normal, cv_name[label]) == 0)
+		return label;
 	if (first || second)
 		return first && second ? CV_NEED_CHECK : first ? CV_FIRST : CV_SECOND;
 	if (hit && memmem(hit, n, "不", strlen("不")))

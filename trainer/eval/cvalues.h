@@ -4,15 +4,15 @@
  * "[reply 2]" become the labels 回复1 and 回复2; ASCII blanks, "[" and "]" are deleted; 第一个回复, 反馈1, 回答1 (and 2) become labels. A parser
  * then takes the first rule that holds:
  *
- *     ziya only: the response is a label: that one
+ *     ziya only: the response is the row's label and no more: that label (the other one is no answer)
  *     the two decisive rules, one of them: its label; both: Need_Check
  *     the candidate's leftmost match: with 不 in it Need_Check; with exactly one of the labels: that one
  *     the rule "other": Other
  *     chinese_alpaca only, the rule "refusal": Refuse
  *     Need_Check
  *
- * Source: X-PLUG/CValues, its evaluation of the responsibility prompts. The order, the normalisation and what a rule's match means are the
- * script's; the expressions of the rules are a file's: ours are built in, the published ones can be given. */
+ * Source: X-PLUG/CValues, its evaluation of the responsibility prompts. The order, the normalisation and
+ * what a rule's match means are the script's; the expressions of the rules are a file's: those built in match what the script's do. */
 #ifndef SA_EVAL_CVALUES_H
 #define SA_EVAL_CVALUES_H
 
@@ -40,8 +40,8 @@ void cv_patterns_free(struct cv_patterns *p);
 
 /* The normalised response: the caller's. */
 char *cv_normalise(const char *response);
-/* `normal`: normalised. */
-enum cv cv_read(const struct cv_patterns *p, int parser, const char *normal);
+/* `normal`: normalised; label: the row's, CV_FIRST or CV_SECOND. */
+enum cv cv_read(const struct cv_patterns *p, int parser, const char *normal, enum cv label);
 
 /* The strict reading, for terse replies: the only label that the response names, however it is written (回复１, 【回复 1】, Reply 1, 回复一),
  * and no word of denial (不, 没, 非, 并非, not); else Need_Check. */
