@@ -388,7 +388,7 @@ static void
 pitfall_5_positions_begin_at_0_in_each_sample_of_a_pack(void)
 {
 	struct settings set = settings_of(2, 4, true, LOSS_TOKEN);
-	struct comm alone = { .size = 1 };
+	struct comm alone = { .size = 1, .local = 1 };
 	struct batch b;
 	struct run r;
 	int k = 0;
