@@ -153,3 +153,34 @@ met() { grep -F -m 1 "| $1" table.md | cut -d'|' -f4-5 | tr '|' ' ' | xargs; }
 	assert grep -qF "| m1b | sa-serve | 320 (300 .. 900) | 79% | 16.2 (16.2 .. 16.2) | 80% | 2.00 (2.00 .. 2.00) | 90.0 (90.0 .. 90.0) | 12.1692 | 1.00 |" table.md
 	assert grep -qF "| m1b | 8 | sa-serve | 100 (100 .. 100) | 90.0 (90.0 .. 90.0) | 1 | 1.00 |" table.md
 }
+
+@test "the table of sa-train: the fastest of ours beside the best of torch's" {
+	command -v python3 >/dev/null || skip "there is no python3, by which make bench-train runs"
+	{
+		echo '{"engine":"roof","bf16":1000,"fp32":500,"load":0}'
+		for rate in 300 320 900; do echo '{"model":"m5m","engine":"sa-bf16","tokens":'$rate',"memory":70,"first":9,"last":8,"load":1}'; done
+		echo '{"model":"m5m","engine":"sa-f32","tokens":200,"memory":60,"first":9,"last":8,"load":1}'
+		echo '{"model":"m5m","engine":"torch-fp32","tokens":200,"memory":110,"first":9,"last":8,"load":1}'
+		echo '{"model":"m5m","engine":"torch-bf16","tokens":100,"memory":100,"first":9,"last":8.1,"load":1}'
+		echo '{"model":"m60m","engine":"sa-f32","tokens":10,"memory":60,"first":9,"last":8,"load":1}'
+	} | PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$ROOT/tests/bench python3 -c 'import json, sys, train
+t = train.Table([json.loads(line) for line in sys.stdin])
+print("\n".join([*t.targets(), *t.rows()]))' >table.md
+	assert_equal "$(met "m5m: tokens/s")" "1.60x yes"
+	assert_equal "$(met "m5m: peak resident")" "0.70x yes"
+	assert_equal "$(met "m60m: tokens/s")" "- not measured"
+	assert grep -qF "| m5m | sa-train, bf16 | 320 (300 .. 900) | 1% | 70.0 (70.0 .. 70.0) | 9.0000 | 8.0000 | 1.00 |" table.md
+}
+
+@test "one measurement of sa-train: its speed, its memory and the losses of its steps" {
+	command -v python3 >/dev/null || skip "there is no python3, by which make bench-train runs"
+	mkdir -p m/m5m
+	cp "$ROOT"/tests/goldens/train/tiny/*.json m/m5m
+	jq '.hidden_size = 32 | .max_position_embeddings = 512' m/m5m/config.json >config.json
+	jq -nc '[range(300)] | {text: (map("cat \(.)") | join(" "))}' >one
+	sa-train --init config.json --model m/m5m --data one --max-steps 1 --lr 0 --out m/new 2>log
+	mv m/new/* m/m5m
+	PYTHONDONTWRITEBYTECODE=1 run python3 "$ROOT/tests/bench/train.py" measure sa-bf16 m5m m
+	assert_success
+	assert_equal "$(echo "$output" | jq -c '[.tokens > 0, .memory > 1, .last < .first]')" "[true,true,true]"
+}

@@ -52,6 +52,29 @@ close() {
 	jq .grad_norm out/log.jsonl >got && jq .grad_norm "$T/curve.jsonl" >want && close got want 1e-4
 }
 
+@test "train: products of bf16 numbers stay near torch's, by any instruction set, and auto takes them where they are fast" {
+	for cpu in plain avx2 avx512 avx512bf16; do
+		SA_CPU=$cpu train "${tiny[@]}" "${short[@]}" --compute bf16 --out $cpu --max-steps 20
+		[ "$status" = 2 ] && grep -q 'this processor does not have it' stderr && continue
+		expect_status 0
+		jq .loss $cpu/log.jsonl >got && jq .loss "$T/curve.jsonl" >want && close got want 2e-3
+		SA_CPU=$cpu train "${tiny[@]}" "${short[@]}" --out auto-$cpu --max-steps 20
+		expect_status 0
+		fast=f32
+		[ $cpu = avx512bf16 ] && fast=bf16
+		SA_CPU=$cpu train "${tiny[@]}" "${short[@]}" --compute $fast --out same-$cpu --max-steps 20
+		cmp auto-$cpu/model.safetensors same-$cpu/model.safetensors
+	done
+}
+
+@test "train: a run is gone on with by the numbers that it began with" {
+	train "${tiny[@]}" "${short[@]}" --compute f32 --out out --max-steps 4 --save-every 2
+	expect_status 0
+	train "${tiny[@]}" "${short[@]}" --compute bf16 --out out --max-steps 4 --save-every 2 --resume
+	expect_status 2
+	expect_stderr_has 'cannot resume from out: compute was "f32", now is "bf16"'
+}
+
 @test "train: two hundred steps on real text are torch's" {
 	data general
 	jq -c '.[] | select((.instruction + .input + .output) | length <= 300)' "$DATA/alpaca_en_demo.json" "$DATA/alpaca_zh_demo.json" >real.jsonl

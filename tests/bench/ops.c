@@ -4,7 +4,8 @@
  *
  * Peaks first: multiply-adds in registers and reading of 1 GiB (4 KiB and huge pages). Then the products of a 1B Llama shape, best of some
  * repetitions: GFLOP/s and the part of the instruction set's own peak for 512 rows and 32; GB/s of weights and the part of the reading speed for
- * 8 rows and 1. The matrices of a layer follow each other in memory, so that one row reads them from there and not from a cache. */
+ * 8 rows and 1. The matrices of a layer follow each other in memory, so that one row reads them from there and not from a cache. Last the products of
+ * training, forward and both backward ones, of bf16 numbers where the instruction set has them. */
 #include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,62 @@ time_shape(const struct shape *s, enum dtype d, int T, double flops, double byte
 	free(t.x);
 }
 
+/* ---- training ---- */
+
+struct step {
+	const struct ops *ops;
+	int what, T, K, N;	/* what: forward, gradient of the input, of the weight */
+	float *x, *w, *out, *dw;
+};
+
+static void
+step(void *arg, int part, int parts)
+{
+	struct step *s = arg;
+
+	(void)part;
+	(void)parts;
+	if (s->what == 0)
+		s->ops->linear(mach, s->out, s->x, s->w, NULL, s->T, s->K, s->N);
+	else
+		s->ops->linear_back(mach, s->what == 1 ? s->x : NULL, 0, s->what == 2 ? s->dw : NULL, NULL, s->out, s->x, s->w, s->T, s->K, s->N);
+}
+
+static float *
+numbers(size_t n)
+{
+	float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
+
+	for (size_t i = 0; p && i < n; i++)
+		p[i] = (float)(i % 7) / 8 - 0.375f;
+	return p;
+}
+
+static void
+time_training(const struct ops *ops, double flops)
+{
+	static const struct { const char *name; int T, K, N; } of[] = {
+		{ "60M q, o", 2048, 512, 512 }, { "60M gate", 2048, 512, 1536 }, { "60M head", 256, 512, 32000 }, { "5M q, o", 2048, 192, 192 }, { "1B o", 2048, 2048, 2048 },
+	};
+
+	for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+		size_t T = (size_t)of[i].T, K = (size_t)of[i].K, N = (size_t)of[i].N;
+		struct step s = { ops, 0, of[i].T, of[i].K, of[i].N, numbers(T * K), numbers(N * K), numbers(T * N), numbers(N * K) };
+
+		printf("  %-9s training", of[i].name);
+		for (s.what = 0; s.what < 3; s.what++) {
+			double took = best(step, &s, true);
+
+			printf("  %s %7.1f GFLOP/s %3.0f%%", (const char *[]){ "forward", "dx", "dw" }[s.what], 2.0 * T * K * N / took / 1e9, 200.0 * T * K * N / took / flops / 1e9);
+		}
+		putchar('\n');
+		free(s.x);
+		free(s.w);
+		free(s.out);
+		free(s.dw);
+	}
+}
+
 static void
 one_isa(enum isa i, int threads)
 {
@@ -206,6 +263,7 @@ one_isa(enum isa i, int threads)
 			for (s = 0; s < sizeof shapes / sizeof *shapes; s++)
 				if (d != DT_F16 && (rows[r] < 500 || s < 4) && (d != DT_F32 || s < 4))
 					time_shape(&shapes[s], d, rows[r], flops, huge);
+	time_training(i == ISA_AVX512BF16 ? &ops_cpu_bf16 : &ops_cpu, flops);
 	mach_free(mach);
 	munmap(memory, MEMORY);
 }

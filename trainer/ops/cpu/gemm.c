@@ -189,7 +189,7 @@ static void
 split(struct job *g)
 {
 	size_t width = g->tile->width, group = PANELS / tile_units(g->tile, min_size(g->K, g->depth)) / width * width, chunk = CHUNK;
-	size_t wanted = 4 * mach_threads(g->m);
+	size_t wanted = 2 * mach_threads(g->m);
 
 	for (;;) {
 		g->group = even(g->N, group, width);
