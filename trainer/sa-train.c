@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mapping.h"
 #include "opt.h"
 #include "plan.h"
 #include "recipe.h"
@@ -154,6 +155,7 @@ main(int argc, char **argv)
 	check(read_settings(argc, argv));
 	if (set.plan)
 		return plan_run(&set);
+	mapping_guard();
 	status = train(&set, &sig);
 	recipe_free(&recipe);
 	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
