@@ -64,7 +64,7 @@ device_parse(struct device *d, const char *text, struct err *e)
 size_t
 plan_memory(void)
 {
-	return memory_available() / 32 * 31;
+	return memory_available() / 16 * 15;
 }
 
 /* ---- memory ---- */
