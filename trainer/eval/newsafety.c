@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "bench.h"
 #include "line.h"
 #include "review.h"
 
@@ -78,28 +79,6 @@ newsafety_load(struct samples *l, const struct taxonomy *t, const char *path, st
 
 /* ---- the model's answers ---- */
 
-static int
-ask_answer(struct rec *r, struct asks *q)
-{
-	ask_chat(q, &(struct msg){ "user", rec_text(r, "prompt") }, 1, NULL, 0);
-	return DONE;
-}
-
-static int
-take_answer(struct rec *r, const struct reply *a, struct asks *more)
-{
-	const char *text = a->text ? a->text : a->refusal;
-
-	(void)more;
-	if (!text)
-		return fail(r, a->finish && strcmp(a->finish, "content_filter") == 0 ? BLOCKED : UNPARSED, "the reply has no text");
-	put_text(r, "response", text);
-	put_text(r, "by", run_model());
-	if (a->finish)
-		put_text(r, "finish", a->finish);
-	return DONE;
-}
-
 static char *
 answer_line(const struct newsafety *ns, const struct sample *s)
 {
@@ -115,7 +94,7 @@ answer_line(const struct newsafety *ns, const struct sample *s)
 static int
 answer_all(struct newsafety *ns)
 {
-	static const struct filter filter = { .name = "sa-eval", .ask = ask_answer, .take = take_answer };
+	static const struct filter filter = { .name = "sa-eval", .ask = bench_ask_chat, .take = bench_take_text };
 	struct feed feed = { 0 };
 	int status;
 
