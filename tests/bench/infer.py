@@ -277,15 +277,16 @@ def document(bench, begun):
                 "## Several at once", "", "128 tokens in and 128 out of each, all prompts different; tokens out a second from the first request to the last reply.", "", *t.many()]
 
 
-def main(build, out):
-    bench, begun = Bench(build), load()
+def run_all(bench, document, out):
+    """All that the bench measures, then its document; ended early, of what there is."""
+    begun = load()
     if begun > 0.5:
         say(f"warning: the machine is not quiet (load {begun:.2f})")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench.prepare()
     try:
         bench.run()
-    finally:    # ended early: of what there is
+    finally:
         if bench.results:
             text = "\n".join(document(bench, begun)) + "\n"
             with open(out, "w") as f:
@@ -296,4 +297,4 @@ def main(build, out):
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    run_all(Bench(sys.argv[1]), document, sys.argv[2])

@@ -22,14 +22,13 @@ import random
 import re
 import resource
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from infer import ROOT, figure, first_line, heads, load, machine, median_of, over, percent, row, say, spread
+from infer import ROOT, figure, first_line, heads, load, machine, median_of, over, percent, row, run_all, say, spread
 from mkmodel import SHAPES, parameters
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -238,26 +237,10 @@ def document(bench, begun):
                 "gradients and moments in bf16 too: 8 bytes a weight and not 16, and no alternative at small learning rates.", "", *t.rows()]
 
 
-def main(build, out):
-    bench, begun = Bench(build), load()
-    if begun > 0.5:
-        say(f"warning: the machine is not quiet (load {begun:.2f})")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    bench.prepare()
-    try:
-        bench.run()
-    finally:    # ended early: of what there is
-        if bench.results:
-            text = "\n".join(document(bench, begun)) + "\n"
-            with open(out, "w") as f:
-                f.write(text)
-            say("written: " + out)
-
-
 if __name__ == "__main__":
     if len(sys.argv) == 5 and sys.argv[1] == "measure":
         measure(*sys.argv[2:])
     elif len(sys.argv) == 3:
-        main(*sys.argv[1:])
+        run_all(Bench(sys.argv[1]), document, sys.argv[2])
     else:
         sys.exit(__doc__)
