@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "scores.h"
+
 /* ---- what is asked ---- */
 
 static char *
@@ -127,6 +129,18 @@ bench_write(const struct bench *b, const char *name, const json_t *v, struct err
 	int rc = write_file(b->ev->out, name, text, strlen(text), e);
 
 	free(text);
+	return rc;
+}
+
+int
+bench_publish(const struct bench *b, struct buf *scores, const json_t *summary, const struct buf *out, struct err *e)
+{
+	int rc = scores_write(scores, b->ev->out, e);
+
+	if (rc == 0)
+		rc = bench_write(b, "summary.json", summary, e);
+	if (rc == 0)
+		fputs(out->p, stdout);
 	return rc;
 }
 

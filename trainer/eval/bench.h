@@ -39,6 +39,9 @@ void bench_title(const struct bench *b, const char *protocol, size_t missing, st
 /* DIR/NAME of the output directory, indented, with numbers of six digits. 0 or -1. */
 int bench_write(const struct bench *b, const char *name, const json_t *v, struct err *e);
 
+/* scores.jsonl (frees the buffer, as scores_write()), summary.json, and then the table on standard output. 0 or -1. */
+int bench_publish(const struct bench *b, struct buf *scores, const json_t *summary, const struct buf *out, struct err *e);
+
 /* The sample's "response", or NULL while it has none. Borrowed. */
 const char *bench_response(const struct bench *b, const struct sample *s);
 

@@ -291,11 +291,7 @@ report(struct bench *b, struct err *e)
 		scores_add(&scores, s->id, category(s), reply ? score(reply, answer, &t) : SCORE_OPEN);
 	}
 	summary = figures(b, &t, &out);
-	rc = scores_write(&scores, b->ev->out, e);
-	if (rc == 0)
-		rc = bench_write(b, "summary.json", summary, e);
-	if (rc == 0)
-		fputs(out.p, stdout);
+	rc = bench_publish(b, &scores, summary, &out, e);
 	json_decref(summary);
 	buf_free(&out);
 	return rc;

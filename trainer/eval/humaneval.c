@@ -313,11 +313,7 @@ report(struct bench *b, struct err *e)
 	buf_addf(&out, "%zu of %zu programs passed; sandbox: %s\n", passed, run, sandbox_name(st.sandbox));
 	json_object_set_new(summary, "programs", json_integer((json_int_t)run));
 	json_object_set_new(summary, "missing", json_integer((json_int_t)(st.list.n - run)));
-	rc = scores_write(&scores, b->ev->out, e);
-	if (rc == 0)
-		rc = bench_write(b, "summary.json", summary, e);
-	if (rc == 0)
-		fputs(out.p, stdout);
+	rc = bench_publish(b, &scores, summary, &out, e);
 	json_decref(summary);
 	buf_free(&out);
 	free(t);

@@ -200,11 +200,7 @@ report(struct bench *b, struct err *e)
 	letters_report(b, summary, &out);
 	table_print(t, &out);
 	buf_addf(&out, "the protocol's average: %s\n", st.protocol->macro ? "the mean of the subjects (macro)" : "over all questions (micro)");
-	rc = scores_write(&scores, b->ev->out, e);
-	if (rc == 0)
-		rc = bench_write(b, "summary.json", summary, e);
-	if (rc == 0)
-		fputs(out.p, stdout);
+	rc = bench_publish(b, &scores, summary, &out, e);
 	json_decref(summary);
 	buf_free(&out);
 	table_free(t);

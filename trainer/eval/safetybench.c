@@ -153,11 +153,7 @@ report(struct bench *b, struct err *e)
 		table_print(t, &out);
 	}
 	if (rc == 0)
-		rc = scores_write(&scores, ev->out, e);
-	if (rc == 0)
-		rc = bench_write(b, "summary.json", summary, e);
-	if (rc == 0)
-		fputs(out.p, stdout);
+		rc = bench_publish(b, &scores, summary, &out, e);
 	json_decref(predictions);
 	json_decref(summary);
 	json_decref(list);
