@@ -36,7 +36,7 @@ compare(int T, int K, int N, int stride)
 	float *dout = gather(wide, stride, T, N), *dx = noise16((size_t)T * K), *dw = noise((size_t)N * K);
 	uint16_t *gx = dev16(x, (size_t)T * K), *gw = dev16(w, (size_t)N * K), *gout = dev16(wide, (size_t)T * stride), *gd = dev16(wide, (size_t)T * stride);
 	uint16_t *gdx = dev16(dx, (size_t)T * K);
-	float *gdw = dev32(dw, (size_t)N * K), *back;
+	float *gdw = dev32(dw, (size_t)N * K), *gwide = dev32(wide, (size_t)T * stride), *back;
 
 	CHECK_OK(gpu_linear(mm, gout, stride, gx, gw, NULL, T, K, N));
 	ops_plain.linear(NULL, out, x, w, NULL, T, K, N);
@@ -44,6 +44,11 @@ compare(int T, int K, int N, int stride)
 	CHECK_BF16(gather(back, stride, T, N), out, (size_t)T * N);
 	for (int n = N; n < stride; n++)
 		CHECK(back[n] == wide[n]);	/* nothing is written between rows */
+	CHECK_OK(gpu_linear_float(mm, gwide, stride, gx, gw, T, K, N));
+	back = back32(gwide, (size_t)T * stride);
+	CHECK_F32(gather(back, stride, T, N), out, (size_t)T * N);
+	for (int n = N; n < stride; n++)
+		CHECK(back[n] == wide[n]);
 	CHECK_OK(gpu_linear(mm, gout, stride, gx, gw, dev16(bias, N), T, K, N));
 	ops_plain.linear(NULL, out, x, w, bias, T, K, N);
 	CHECK_BF16(gather(back16(gout, (size_t)T * stride), stride, T, N), out, (size_t)T * N);

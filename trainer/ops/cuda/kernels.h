@@ -58,7 +58,8 @@ int gpu_rmsnorm(struct gpu *g, uint16_t *out, float *rstd, uint16_t *sum, const 
  * NULL. scratch: gpu_rmsnorm_back_scratch() bytes. */
 int gpu_rmsnorm_back(struct gpu *g, uint16_t *dx_acc, float *dw_acc, const uint16_t *dout, const uint16_t *x, const uint16_t *w, const float *rstd, void *scratch, int T, int C);
 
-/* The norm of each head of q or k (Qwen3): `heads` heads of D elements a token, tokens of x and out so far apart. rstd[T,heads]; may be NULL. */
+/* The norm of each head of q or k (Qwen3): `heads` heads of D elements a token, tokens of x and out so far apart. out may be x. rstd[T,heads]; may be
+ * NULL. */
 int gpu_headnorm(struct gpu *g, uint16_t *out, int out_stride, float *rstd, const uint16_t *x, int x_stride, const uint16_t *w, float eps, int T, int heads, int D);
 /* dx is overwritten, and may be dout; tokens of both are d_stride apart. dw_acc[D] += unless NULL. scratch: gpu_rmsnorm_back_scratch(T * heads, D). */
 int gpu_headnorm_back(struct gpu *g, uint16_t *dx, float *dw_acc, const uint16_t *dout, int d_stride, const uint16_t *x, int x_stride, const uint16_t *w, const float *rstd, void *scratch, int T, int heads, int D);

@@ -79,7 +79,7 @@ plan_layouts(struct plan *p, const struct shape *s)
 	if (!e)
 		e = cublasLtMatrixLayoutCreate(w, s->which == GPU_BACK_W ? CUDA_R_32F : CUDA_R_16BF, K, N, s->K);
 	if (!e)
-		e = cublasLtMatrixLayoutCreate(out, CUDA_R_16BF, N, T, s->stride);
+		e = cublasLtMatrixLayoutCreate(out, s->which == GPU_FORWARD_FLOAT ? CUDA_R_32F : CUDA_R_16BF, N, T, s->stride);
 	return e;
 }
 
@@ -87,7 +87,7 @@ plan_layouts(struct plan *p, const struct shape *s)
 static int
 plan_make(struct gpu_matmul *m, struct plan *p, const struct shape *s, const void *bias)
 {
-	int32_t ta = s->which <= GPU_FORWARD_BIAS ? CUBLAS_OP_T : CUBLAS_OP_N, tb = s->which == GPU_BACK_W ? CUBLAS_OP_T : CUBLAS_OP_N;
+	int32_t ta = s->which < GPU_BACK_X ? CUBLAS_OP_T : CUBLAS_OP_N, tb = s->which == GPU_BACK_W ? CUBLAS_OP_T : CUBLAS_OP_N;
 	uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
 	cublasStatus_t e;
 
@@ -357,6 +357,14 @@ gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, c
 }
 
 int
+gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x, const uint16_t *w, int T, int K, int N)
+{
+	struct shape s = { GPU_FORWARD_FLOAT, stride, T, K, N };
+
+	return product(m, &s, out, w, x, NULL, 0);
+}
+
+int
 gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N)
 {
 	struct shape s = { accum ? GPU_BACK_X_ACC : GPU_BACK_X, stride, T, K, N };
@@ -374,7 +382,7 @@ gpu_linear_back_w(struct gpu_matmul *m, float *dw_acc, const uint16_t *dout, int
 
 /* ---- timing ---- */
 
-/* In the scratch: x, w (float32 at most), out, bias, each at a multiple of 256 bytes. */
+/* In the scratch: x, w and out (float32 at most), bias, each at a multiple of 256 bytes. */
 struct places {
 	size_t w, out, bias, size;
 };
@@ -387,7 +395,7 @@ places_of(int stride, int T, int K, int N)
 
 	p.w = ((size_t)T * (size_t)K * 2 + up) & ~up;
 	p.out = p.w + (((size_t)N * (size_t)K * 4 + up) & ~up);
-	p.bias = p.out + (((size_t)T * (size_t)stride * 2 + up) & ~up);
+	p.bias = p.out + (((size_t)T * (size_t)stride * 4 + up) & ~up);
 	p.size = p.bias + (((size_t)N * 2 + up) & ~up);
 	return p;
 }

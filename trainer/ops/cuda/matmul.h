@@ -21,12 +21,14 @@ void gpu_matmul_free(struct gpu_matmul *m);
 
 /* out[T,N] = x[T,K] w[N,K]^T (+ bias[N], unless NULL), rows of out `stride` apart */
 int gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, const uint16_t *w, const uint16_t *bias, int T, int K, int N);
+/* The same in float, for logits that tokens are drawn from: bf16 has 8 bits of them. */
+int gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x, const uint16_t *w, int T, int K, int N);
 /* dx[T,K] (added to when accum) = dout[T,N] w[N,K] */
 int gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N);
 /* dw_acc[N,K] += dout[T,N]^T x[T,K], float */
 int gpu_linear_back_w(struct gpu_matmul *m, float *dw_acc, const uint16_t *dout, int stride, const uint16_t *x, int T, int K, int N);
 
-enum gpu_product { GPU_FORWARD, GPU_FORWARD_BIAS, GPU_BACK_X, GPU_BACK_X_ACC, GPU_BACK_W };
+enum gpu_product { GPU_FORWARD, GPU_FORWARD_BIAS, GPU_FORWARD_FLOAT, GPU_BACK_X, GPU_BACK_X_ACC, GPU_BACK_W };
 
 /* Choose for one product, by time; nothing when the file knew it already. scratch: device memory to work in, gpu_matmul_tune_scratch() bytes,
  * aligned to 256; what is in it is overwritten. Waits for the stream. */
