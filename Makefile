@@ -9,7 +9,7 @@
 # make nano-check measure them on held-out prompts
 # make fuzz       every fuzz target for SECONDS=60 (FUZZ=name: one of them), into build-fuzz/; needs clang
 # make check-cuda the CUDA operations on the CPU, at length: ThreadSanitizer, more orders, mutants, NVIDIA's own headers where they are installed
-# make cuda       sa-cuda.so, which sa-train --device cuda loads, and the tests of the CUDA operations, by nvcc; make check-gpu runs them on one
+# make cuda       sa-cuda.so, which sa-train and sa-serve --device cuda load, and the tests of the CUDA operations, by nvcc; make check-gpu runs them on one
 # make torture    each filter again and again with another allocation or file call failing (MOST=1500 runs a filter and way at most)
 # make lint       dependency directions, man pages, the README's file map
 CC = cc
@@ -23,7 +23,7 @@ WARN = -Wall -Wextra -Wvla -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 OPT = $(if $(SAN),-O1 -g -fsanitize=$(if $(THREAD),thread,address$(,)undefined -fno-sanitize-recover=all) -fno-omit-frame-pointer,-O2 -g)
 , := ,
 CFLAGS = -std=gnu11 $(WARN) $(OPT) -ffp-contract=off
-CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report -Itrainer/train/cuda -Itrainer/ops/cuda
+CPPFLAGS = -D_GNU_SOURCE -Ilib -Itrainer/ops -Itrainer/model -Itrainer/serve -Itrainer/train -Itrainer/eval -Itrainer/report -Itrainer/train/cuda -Itrainer/model/cuda -Itrainer/ops/cuda
 NET = -lcurl -luv
 BASE = -ljansson -lxxhash -llmdb -lpthread -lm
 MODEL = -lutf8proc
@@ -126,7 +126,7 @@ $B/unit/https: $B/tests/unit/https.o $B/libsa.a
 # building the latter, each with all objects of its own: plain, asan, tsan. The simulator itself is never instrumented.
 NVCC = $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_HEADERS = tests/cudasim/include
-SIM_SRC = $(wildcard tests/cudasim/*.cpp trainer/ops/cuda/*.cu trainer/ops/cuda/*.c trainer/ops/plain/*.c) trainer/ops/dtype.c trainer/ops/matrix.c lib/err.c $(wildcard trainer/train/cuda/*.c)
+SIM_SRC = $(wildcard tests/cudasim/*.cpp trainer/ops/cuda/*.cu trainer/ops/cuda/*.c trainer/ops/plain/*.c) trainer/ops/dtype.c trainer/ops/matrix.c lib/err.c $(wildcard trainer/train/cuda/*.c trainer/model/cuda/*.c)
 SIM_TESTS = $(basename $(notdir $(wildcard tests/cudasim/test/*.c tests/cudasim/test/*.cu))) bugs
 SIM_FLAGS = -O2 -g -fPIC -ffp-contract=off -Wno-unknown-pragmas
 SIM_CXX = $(CXX) -std=c++17 -Wall -Wextra $(SIM_FLAGS) -I$(CUDA_HEADERS) -Itests/cudasim -Itrainer/ops/cuda $(CPPFLAGS) -Itests/unit -MMD -MP

@@ -30,12 +30,13 @@ allowed() {
 	lib) ;;
 	filters | trainer/eval | trainer/report) echo lib ;;
 	trainer/ops*) echo lib trainer/ops ;;
-	trainer/model) echo lib trainer/ops ;;
+	trainer/model) echo lib trainer/ops trainer/model/cuda ;;
+	trainer/model/cuda) echo lib trainer/ops trainer/model trainer/ops/cuda ;;
 	trainer/serve) echo lib trainer/ops trainer/model ;;
 	trainer/train) echo lib trainer/ops trainer/model trainer/train/cuda trainer/ops/cuda ;;
-	trainer/train/cuda) echo lib trainer/ops trainer/model trainer/train trainer/ops/cuda ;;
+	trainer/train/cuda) echo lib trainer/ops trainer/model trainer/model/cuda trainer/train trainer/ops/cuda ;;
 	pipelines/*) echo lib trainer/ops trainer/model ;;
-	tests/*) echo lib trainer/ops trainer/ops/cuda tests/unit trainer/model trainer/serve trainer/train trainer/eval trainer/report ;;
+	tests/*) echo lib trainer/ops trainer/ops/cuda tests/unit trainer/model trainer/model/cuda trainer/serve trainer/train trainer/eval trainer/report ;;
 	*) echo "$2: no dependencies in tests/lint.sh for this folder" >>"$wrong" ;;
 	esac
 }
@@ -50,7 +51,7 @@ folder() {
 
 # Where a header is found: beside the file, then in the order of the Makefile's -I.
 header() {
-	for d in "$1" lib trainer/ops trainer/model trainer/serve trainer/train trainer/eval trainer/report trainer/train/cuda trainer/ops/cuda tests/unit; do
+	for d in "$1" lib trainer/ops trainer/model trainer/serve trainer/train trainer/eval trainer/report trainer/train/cuda trainer/model/cuda trainer/ops/cuda tests/unit; do
 		[ ! -f "$d/$2" ] || { echo "$d"; return; }
 	done
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cudaload.h"
+#include "device_option.h"
 #include "files.h"
 #include "freeze.h"
 #include "lora.h"
@@ -35,29 +36,21 @@ static const struct card {
 int
 device_parse(struct device *d, const char *text, struct err *e)
 {
-	char unit[4] = "", after;
-	double size;
+	struct device_option o = { 0 };
 
 	*d = (struct device){ 0 };
-	if (strcmp(text, "cpu") == 0)
-		return 0;
-	d->cuda = strncmp(text, "cuda", 4) == 0 && (text[4] == ':' || !text[4]);
-	if (d->cuda && !text[4])
-		return 0;
-	if (d->cuda && strspn(text + 5, "0123456789") == strlen(text + 5) && sscanf(text + 5, "%2d%c", &d->index, &after) == 1)
-		return 0;
-	if (!d->cuda && strncmp(text, "cpu:", 4) != 0)
-		return err_set(e, "--device %s: cpu, cpu:SIZE as cpu:24GiB, cuda, cuda:N, cuda:SIZE, or cuda:CARD", text);
-	d->index = 0;
-	text += d->cuda ? 5 : 4;
-	for (size_t i = 0; d->cuda && i < CARDS; i++)
-		if (strcmp(text, cards[i].name) == 0) {
+	for (size_t i = 0; i < CARDS; i++)
+		if (strncmp(text, "cuda:", 5) == 0 && strcmp(text + 5, cards[i].name) == 0) {
 			*d = (struct device){ .cuda = true, .card = cards[i].title, .memory = cards[i].gib * GIB, .flops = cards[i].flops, .bytes = cards[i].bytes };
 			return 0;
 		}
-	if (sscanf(text, "%lf%3[GiB]%c", &size, unit, &after) != 2 || !(size > 0 && size < 1e6) || (strcmp(unit, "GiB") != 0 && strcmp(unit, "GB") != 0))
-		return err_set(e, "--device %s:%s: a size as 24GiB%s", d->cuda ? "cuda" : "cpu", text, d->cuda ? ", or one of 3090, 4090, a100, h100 and h200" : "");
-	d->memory = size * (unit[1] == 'i' ? GIB : 1e9);
+	if (strncmp(text, "cpu:", 4) == 0 && device_option_size(text + 4) > 0)
+		d->memory = device_option_size(text + 4);
+	else if (device_option_parse(&o, text, e) < 0)
+		return err_set(e, "--device %s: cpu, cpu:SIZE as cpu:24GiB, cuda, cuda:N, cuda:SIZE, cuda:N:SIZE, or one of cuda:3090, cuda:4090, cuda:a100, "
+			       "cuda:h100 and cuda:h200", text);
+	else
+		*d = (struct device){ .cuda = o.cuda, .index = o.index, .memory = o.memory };
 	return 0;
 }
 

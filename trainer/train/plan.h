@@ -30,7 +30,7 @@ struct device {
 	double flops, bytes;	/* a second, by the datasheet, dense bf16; 0: not known */
 };
 
-/* "cuda", "cuda:1", "cpu", "cpu:24GiB", "cuda:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
+/* What device_option.h takes, "cpu:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
 int device_parse(struct device *d, const char *text, struct err *e);
 
 /* What a run on this machine may take, bytes: a part of what is available now is left to the files of others. 0: not known. */

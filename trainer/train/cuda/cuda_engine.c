@@ -225,18 +225,6 @@ close_all(struct engine *en)
 	free(g);
 }
 
-static int
-check_shape(const struct config *c, struct err *e)
-{
-	int D = c->head_dim;
-
-	if (D != 16 && D != 32 && D != 64 && D != 128)
-		return err_set(e, "--device cuda: heads of %d: only 16, 32, 64 and 128 are done on a GPU", D);
-	if (c->hidden % 8 || c->ffn % 8)
-		return err_set(e, "--device cuda: a hidden size of %d and a feed-forward size of %d: both must be multiples of 8", c->hidden, c->ffn);
-	return 0;
-}
-
 /* How many bytes the run takes, what is kept chosen; 0 with a message when they are not there. */
 static size_t
 choose(struct cuda *g, const struct cuda_start *s, struct err *e)
@@ -244,10 +232,8 @@ choose(struct cuda *g, const struct cuda_start *s, struct err *e)
 	double gib = 1 << 30;
 	size_t room, bytes;
 
-	if (device_free_memory(&room, s->device, e))
+	if (fit_room(&room, s->device, s->limit, e))
 		return 0;
-	room = room > CUDA_RESERVE ? room - CUDA_RESERVE : 0;
-	room = s->limit && s->limit < room ? s->limit : room;
 	bytes = gpu_place_choose(&g->run, s->only, room);
 	if (bytes <= room)
 		return bytes;
@@ -300,7 +286,7 @@ cuda_engine(int version, const struct cuda_start *s, struct err *e)
 		err_set(e, "it is of version %d, sa-train of %d", CUDA_VERSION, version);
 		return NULL;
 	}
-	if (check_shape(s->run.c, e))
+	if (fit_shape(s->run.c, e))
 		return NULL;
 	g = calloc(1, sizeof *g);
 	if (!g || !(g->tensors = malloc(table)) || !(g->packed = malloc(GPU_INPUTS(s->run.tokens) * sizeof *g->packed))) {

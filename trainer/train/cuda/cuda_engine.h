@@ -6,6 +6,7 @@
 #define SA_CUDA_ENGINE_H
 
 #include "../engine.h"	/* sa-serve has another one */
+#include "fit.h"
 #include "place.h"
 
 #define CUDA_VERSION 1
@@ -19,10 +20,6 @@ struct cuda_start {
 	const float *inv_freq;		/* [D/2] */
 	struct optim *optim;		/* one rank's, which has all moments */
 };
-
-/* Kept for what CUDA takes by itself, and what its libraries load as they run; beside the context where the memory is given as a card's. */
-#define CUDA_RESERVE ((size_t)256 << 20)
-#define CUDA_CONTEXT ((size_t)614 << 20)
 
 /* The one symbol of sa-cuda.so. NULL with a message; also when `version` is another one. */
 typedef struct engine *cuda_engine_fn(int version, const struct cuda_start *start, struct err *e);
