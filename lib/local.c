@@ -87,10 +87,11 @@ add_identity(struct buf *b, const char *path)
 		buf_addf(b, "%s %lld %lld.%09ld\n", path, (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
-/* A checkpoint written anew in the same place is another model. */
+/* A checkpoint written anew in the same place is another model, and on another device it has other bits. */
 static uint64_t
 identity(const char *dir)
 {
+	const char *device = getenv("SA_DEVICE");
 	struct buf b = BUF_INIT(BUF_MAX_TEXT);
 	char path[PATH_BYTES + 32];
 	struct stat st;
@@ -107,6 +108,8 @@ identity(const char *dir)
 		for (size_t i = 0; i < g.gl_pathc; i++)
 			add_identity(&b, g.gl_pathv[i]);
 	globfree(&g);
+	if (device && *device && strcmp(device, "cpu") != 0)
+		buf_addf(&b, "device %s\n", device);
 	hash = XXH3_64bits(b.p, b.n);
 	buf_free(&b);
 	return hash;

@@ -1,7 +1,7 @@
 /* local.h - the server of a local checkpoint: found, or started, under a lock
  *
  * PREFIX is DIR/HASH: DIR the user's runtime directory (rundir.h), HASH of the checkpoint's path, device, inode,
- * and of its files' sizes and times.
+ * of its files' sizes and times, and of SA_DEVICE, which says what the server computes on.
  *
  *     PREFIX.lock    held (flock) by whoever starts a server, and by a server that is about to end
  *     PREFIX.lease   the server's socket on which each client keeps one idle connection; no connection for 5 s: the server ends
@@ -18,7 +18,7 @@
 /* DIR is a checkpoint: it has config.json, tokenizer.json and *.safetensors. 0, or -1 with what is missing. */
 int local_check(const char *dir, struct err *e);
 
-/* Which checkpoint it is: "local:" and a hash of DIR's path, device and inode, and of its files' sizes and times. malloc'd. */
+/* Which checkpoint it is: "local:" and a hash of DIR's path, device and inode, of its files' sizes and times, and of SA_DEVICE. malloc'd. */
 char *local_identity(const char *dir);
 char *local_name(const char *dir);	/* what its server calls the model: DIR's last component, links followed; malloc'd */
 

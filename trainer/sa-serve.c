@@ -29,7 +29,7 @@
 
 static struct engine_options engine_opts;
 static struct server_options server_opts;
-static const char *host, *socket_path, *shared, *key_file;
+static const char *host, *socket_path, *shared, *key_file, *device;
 static long long port = -1, threads, max_active = 64, max_context, kv_bytes, turn_tokens = 256, queue_limit = 1024, drain_seconds = 5, timeout = 120;
 
 static const struct opt opts[] = {
@@ -43,12 +43,13 @@ static const struct opt opts[] = {
 	{ .name = "timeout", .kind = OPT_INT, .to = &timeout, .arg = "S", .help = "seconds for a request to come whole, and for a reply's next piece to be taken (120)", .lo = 1, .hi = 86400 },
 	{ .name = "template", .kind = OPT_STR, .to = &engine_opts.template, .arg = "NAME", .help = "chat template: llama3, llama3.2, llamafactory, chatml, qwen2.5 or qwen3 (by recognition)" },
 	{ .name = "date", .kind = OPT_STR, .to = &engine_opts.date, .arg = "TEXT", .help = "the date that a template shows (today)" },
+	{ .name = "device", .kind = OPT_STR, .to = &device, .arg = "DEVICE", .help = "what computes: cpu, cuda, cuda:N, cuda:24GiB (of it) or cuda:N:24GiB (SA_DEVICE, else cpu)" },
 	{ .name = "weights", .kind = OPT_ENUM, .to = &engine_opts.weights, .arg = "auto|bf16|f32|int8", .help = "how weights are kept and multiplied (auto: as the checkpoint has them)" },
 	{ .name = "huge-pages", .kind = OPT_ENUM, .to = &engine_opts.huge_pages, .arg = "auto|on|off", .help = "move weights to huge pages, which are read faster (auto: where memory allows)" },
 	{ .name = "threads", .kind = OPT_INT, .to = &threads, .arg = "N", .help = "processor threads (all)", .lo = 0, .hi = 1024 },
 	{ .name = "max-active", .kind = OPT_INT, .to = &max_active, .arg = "N", .help = "sequences that are computed at once (64)", .lo = 1, .hi = 4096 },
 	{ .name = "max-context", .kind = OPT_INT, .to = &max_context, .arg = "N", .help = "tokens of a prompt and its reply (the checkpoint's)", .lo = 1, .hi = INT_MAX / 2 },
-	{ .name = "kv-bytes", .kind = OPT_INT, .to = &kv_bytes, .arg = "N", .help = "bytes of key-value caches (half of the memory that is left)", .lo = 1, .hi = LLONG_MAX },
+	{ .name = "kv-bytes", .kind = OPT_INT, .to = &kv_bytes, .arg = "N", .help = "bytes of key-value caches (half of the memory that is left; all of a GPU's)", .lo = 1, .hi = LLONG_MAX },
 	{ .name = "queue", .kind = OPT_INT, .to = &queue_limit, .arg = "N", .help = "requests that wait for a place; others get 429 (1024)", .lo = 1, .hi = 1 << 20 },
 	{ .name = "drain", .kind = OPT_INT, .to = &drain_seconds, .arg = "SECONDS", .help = "for what was accepted, after SIGTERM (5)", .lo = 0, .hi = 86400 },
 	{ .name = "turn-tokens", .kind = OPT_INT, .to = &turn_tokens, .arg = "N", .help = "tokens that go through the model at a time (256)", .lo = 1, .hi = 65536 },
@@ -66,8 +67,8 @@ struct place {
 /* What the engine's thread tells this one. */
 struct loading {
 	int event;		/* eventfd: wakes it */
-	atomic_bool done;
-	char why[512];		/* "" when it went well */
+	atomic_bool loaded, failed;
+	char why[512];		/* once it has failed, then or later */
 };
 
 static void
@@ -75,8 +76,9 @@ on_loaded(void *arg, const char *why)
 {
 	struct loading *l = arg;
 
-	snprintf(l->why, sizeof l->why, "%s", why ? why : "");
-	atomic_store(&l->done, true);
+	if (why)
+		snprintf(l->why, sizeof l->why, "%s", why);
+	atomic_store(why ? &l->failed : &l->loaded, true);
 	eventfd_write(l->event, 1);
 }
 
@@ -163,6 +165,19 @@ load_key(void)
 		warn("warning: a core of this process could show the key");
 }
 
+/* What the option says, else the variable, which filters hand down to the server that they start. */
+static void
+choose_device(void)
+{
+	const char *given = getenv("SA_DEVICE");
+	struct err e;
+
+	if (!device)
+		device = given && *given ? given : "cpu";
+	if (device_option_parse(&engine_opts.device, device, &e) < 0)
+		die(STATUS_USAGE, "%s", e.msg);
+}
+
 static int signal_event = -1;	/* eventfd: how many signals came */
 
 static void
@@ -209,7 +224,7 @@ signalled(void)
 	return eventfd_read(signal_event, &n) == 0;
 }
 
-/* Until a signal, the last lease's end or a checkpoint that does not load. True: the engine has loaded. */
+/* Until a signal, the last lease's end, a checkpoint that does not load or a device that fails. True: the engine has loaded. */
 static bool
 serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 {
@@ -220,6 +235,7 @@ serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 		{ .fd = p->leases ? leases_fd(p->leases) : -1, .events = POLLIN },
 	};
 	bool loaded = false;
+	eventfd_t n;
 
 	for (;;) {
 		int ms = p->leases ? leases_wait(p->leases) : -1;
@@ -229,14 +245,14 @@ serve(struct server *s, struct engine *e, struct place *p, struct loading *l)
 			return loaded;
 		server_hangups(s);
 		server_expire(s);
-		if (!loaded && atomic_load(&l->done)) {
-			if (l->why[0])
-				return false;
+		eventfd_read(l->event, &n);
+		if (!loaded && atomic_load(&l->loaded)) {
 			loaded = true;
-			fd[2].fd = -1;
-			warn("%s ready on %s (%zu MiB for key-value caches, contexts of %d tokens)", engine_opts.name, p->text, engine_kv_bytes(e) >> 20,
-			     engine_serving(e)->max_context);
+			warn("%s ready on %s (%s%s%zu MiB for key-value caches, contexts of %d tokens)", engine_opts.name, p->text, engine_device(e),
+			     *engine_device(e) ? ", " : "", engine_kv_bytes(e) >> 20, engine_serving(e)->max_context);
 		}
+		if (atomic_load(&l->failed))
+			return loaded;
 		if (p->leases && leases_over(p->leases))
 			return loaded;
 	}
@@ -259,7 +275,7 @@ main(int argc, char **argv)
 {
 	static const struct opt_usage usage = { "DIR [--host H] [--port P | --unix PATH] [--name NAME]",
 		"Serves the checkpoint in DIR with the OpenAI HTTP protocol.", opts, NULL };
-	struct loading loading = { .event = eventfd(0, EFD_CLOEXEC) };
+	struct loading loading = { .event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	struct place place = { .fd = -1 };
 	struct engine *engine;
 	struct server *server;
@@ -281,6 +297,7 @@ main(int argc, char **argv)
 	engine_opts.kv_bytes = kv_bytes;
 	engine_opts.turn_tokens = turn_tokens;
 	engine_opts.queue = queue_limit;
+	choose_device();
 	raise_limit();
 	signals();
 	mapping_guard();
@@ -291,20 +308,20 @@ main(int argc, char **argv)
 	if (!server)
 		die(STATUS_IO, "%s", e.msg);
 	if (!serve(server, engine, &place, &loading)) {
-		bool failed = atomic_load(&loading.done) && loading.why[0];
-
-		if (failed) {
+		if (atomic_load(&loading.failed)) {
 			warn("%s", loading.why);
 			engine_stop(engine);
 		}
 		place_close(&place);
-		_exit(failed ? STATUS_USAGE : STATUS_OK);	/* else the engine's thread may still be reading the checkpoint */
+		_exit(atomic_load(&loading.failed) ? STATUS_USAGE : STATUS_OK);	/* else the engine's thread may still be reading the checkpoint */
 	}
+	if (atomic_load(&loading.failed))
+		warn("%s", loading.why);
 	place_close(&place);	/* first: by the end of it all, somebody else may have a socket there */
 	drain(server);
 	engine_stop(engine);
 	server_stop(server);
 	engine_free(engine);
 	free(name);
-	return STATUS_OK;
+	return atomic_load(&loading.failed) ? STATUS_IO : STATUS_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forward_device.h"
 #include "model.h"
 
 #define SLICE 512		/* tokens a pass: enough for the matrix products, small enough for the cache */
@@ -205,6 +206,8 @@ model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e)
 	for (i = 0; i < nchunks; i++)
 		if (check_chunk(m, &c[i], e) < 0)
 			return -1;
+	if (m->device)
+		return forward_on_device(m, c, nchunks, e);
 	if (!m->work)
 		m->work = forward_work_new(&m->c);
 	w = m->work;

@@ -14,7 +14,8 @@
 #define SYSTEM_PAGE 4096
 
 struct page {
-	float *mem;
+	float *mem;		/* NULL: on a device, as page `number` */
+	int number;
 	int refs;		/* caches that hold it */
 	bool listed;		/* findable */
 	const struct page *before;	/* when listed: the page before it, NULL for the first */
@@ -26,7 +27,7 @@ struct page {
 SLIST_HEAD(pages, page);
 
 struct kv_pool {
-	size_t bytes;		/* of a page */
+	size_t bytes;		/* of a page; 0: on a device */
 	int limit, mapped, nunused, nkept;
 	struct pages unused;	/* mapped, neither held nor listed */
 	TAILQ_HEAD(, page) kept;	/* used longest ago first */
@@ -38,6 +39,7 @@ struct kv {
 	struct kv_pool *pool;
 	struct page **page;
 	float **mem;		/* the pages' memory */
+	int *number;		/* and numbers */
 	int npages, cap;
 	int len;		/* tokens */
 	int shared;		/* leading pages that are listed */
@@ -55,13 +57,13 @@ kv_page_bytes(const struct config *c, const struct ops *ops)
 	return (n | 1) * SYSTEM_PAGE;
 }
 
-struct kv_pool *
-kv_pool_new(const struct config *c, const struct ops *ops, size_t bytes)
+static struct kv_pool *
+pool_of(size_t page_bytes, size_t pages)
 {
 	struct kv_pool *p = xcalloc(1, sizeof *p);
 
-	p->bytes = kv_page_bytes(c, ops);
-	p->limit = bytes / p->bytes < INT32_MAX / KV_PAGE ? bytes / p->bytes : INT32_MAX / KV_PAGE;
+	p->bytes = page_bytes;
+	p->limit = pages < INT32_MAX / KV_PAGE ? pages : INT32_MAX / KV_PAGE;
 	p->nbuckets = 64;
 	while (p->nbuckets < (size_t)p->limit)
 		p->nbuckets *= 2;
@@ -70,15 +72,18 @@ kv_pool_new(const struct config *c, const struct ops *ops, size_t bytes)
 	return p;
 }
 
-void
-kv_pool_free(struct kv_pool *p)
+struct kv_pool *
+kv_pool_new(const struct config *c, const struct ops *ops, size_t bytes)
 {
-	if (!p)
-		return;
-	kv_trim(p, true);
-	assert(p->mapped == 0);
-	free(p->bucket);
-	free(p);
+	size_t page = kv_page_bytes(c, ops);
+
+	return pool_of(page, bytes / page);
+}
+
+struct kv_pool *
+kv_pool_numbered(int pages)
+{
+	return pool_of(0, pages);
 }
 
 struct kv_usage
@@ -124,34 +129,62 @@ forget_oldest(struct kv_pool *p)
 	put_unused(p, g);
 }
 
-void
-kv_trim(struct kv_pool *p, bool all)
+static void
+forget_all(struct kv_pool *p)
+{
+	while (p->nkept > 0)
+		forget_oldest(p);
+}
+
+static void
+unmap_unused(struct kv_pool *p)
 {
 	struct page *g;
 
-	while (all && p->nkept > 0)
-		forget_oldest(p);
 	while ((g = SLIST_FIRST(&p->unused))) {
 		SLIST_REMOVE_HEAD(&p->unused, chain);
 		p->nunused--;
 		p->mapped--;
-		munmap(g->mem, p->bytes);
+		if (g->mem)
+			munmap(g->mem, p->bytes);
 		free(g);
 	}
+}
+
+void
+kv_trim(struct kv_pool *p, bool all)
+{
+	if (all)
+		forget_all(p);
+	if (p->bytes > 0)
+		unmap_unused(p);
+}
+
+void
+kv_pool_free(struct kv_pool *p)
+{
+	if (!p)
+		return;
+	forget_all(p);
+	unmap_unused(p);
+	assert(p->mapped == 0);
+	free(p->bucket);
+	free(p);
 }
 
 static void
 map_page(struct kv_pool *p)
 {
-	void *mem = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *mem = p->bytes ? mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : NULL;
 	struct page *g;
 
 	if (mem == MAP_FAILED)
 		return;
-	madvise(mem, p->bytes, MADV_HUGEPAGE);
+	if (mem)
+		madvise(mem, p->bytes, MADV_HUGEPAGE);
 	g = xcalloc(1, sizeof *g);
 	g->mem = mem;
-	p->mapped++;
+	g->number = p->mapped++;	/* on a device none is ever given back, so these are all different */
 	put_unused(p, g);
 }
 
@@ -222,6 +255,7 @@ kv_free(struct kv *kv)
 		drop_last(kv);
 	free(kv->page);
 	free(kv->mem);
+	free(kv->number);
 	free(kv);
 }
 
@@ -237,6 +271,12 @@ kv_pages(const struct kv *kv)
 	return kv->mem;
 }
 
+const int *
+kv_numbers(const struct kv *kv)
+{
+	return kv->number;
+}
+
 /* Put a held page at place i, where the one before it, if any, is let go. */
 static void
 set_page(struct kv *kv, int i, struct page *g)
@@ -245,6 +285,7 @@ set_page(struct kv *kv, int i, struct page *g)
 		kv->cap = kv->cap ? 2 * kv->cap : 8;
 		kv->page = xreallocarray(kv->page, kv->cap, sizeof *kv->page);
 		kv->mem = xreallocarray(kv->mem, kv->cap, sizeof *kv->mem);
+		kv->number = xreallocarray(kv->number, kv->cap, sizeof *kv->number);
 	}
 	if (i < kv->npages)
 		let_go(kv->pool, kv->page[i]);
@@ -252,6 +293,7 @@ set_page(struct kv *kv, int i, struct page *g)
 		kv->npages++;
 	kv->page[i] = g;
 	kv->mem[i] = g->mem;
+	kv->number[i] = g->number;
 }
 
 int

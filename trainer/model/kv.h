@@ -27,6 +27,8 @@ struct kv;
 size_t kv_page_bytes(const struct config *c, const struct ops *ops);
 /* A pool of bytes / kv_page_bytes() pages: no memory yet. kv_pool_free() after all its caches were freed. */
 struct kv_pool *kv_pool_new(const struct config *c, const struct ops *ops, size_t bytes);
+/* A pool of `pages` pages whose memory is a device's: here they are numbers, from 0 on. None is given back before kv_pool_free(). */
+struct kv_pool *kv_pool_numbered(int pages);
 void kv_pool_free(struct kv_pool *p);
 
 struct kv_usage {
@@ -52,6 +54,7 @@ int kv_match(struct kv *kv, const int *ids, int n);
 /* For model_forward(): append tokens, whose keys and values come with the pass (room must have been reserved); and, after it, share what is full. */
 void kv_append(struct kv *kv, const int *ids, int n);
 void kv_publish(struct kv *kv);
-float *const *kv_pages(const struct kv *kv);	/* valid until the cache changes */
+float *const *kv_pages(const struct kv *kv);	/* valid until the cache changes, as the next */
+const int *kv_numbers(const struct kv *kv);	/* the pages of a numbered pool */
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "forward.h"
+#include "forward_device.h"
 #include "layout.h"
 #include "lora.h"
 #include "text.h"
@@ -347,6 +348,8 @@ model_free(struct model *m)
 	view_free(m);
 	free(m->inv_freq);
 	forward_work_free(m->work);
+	if (m->device)
+		m->device->close(m->device);
 	free(m);
 }
 

@@ -66,6 +66,7 @@ struct model {
 	const struct ops *ops;
 	struct mach *mach;	/* the caller's; must outlive the model */
 	struct forward_work *work;	/* model_forward's scratch, made on its first call */
+	struct forward_device *device;	/* what computes model_forward() instead of ops (forward_device.h), or NULL; the model's */
 };
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
@@ -100,14 +101,14 @@ int model_tensor(const struct config *c, int i, struct tensor_at *t);
 /* ---- serving: one key-value cache per sequence, several sequences a call ---- */
 
 struct chunk {
-	struct kv *kv;		/* of a pool for this model's shape and operations; tokens are appended to it */
+	struct kv *kv;		/* of a pool for this model's shape and operations, or its device's pages; tokens are appended to it */
 	const int *ids;		/* n of them */
 	int n;
 	int first_logits;	/* logits are wanted for tokens first_logits..n-1 */
 	float *logits;		/* [n - first_logits, V] */
 };
 /* Run all chunks in one batch. Bits of a chunk's logits do not depend on the others, nor on how a sequence was cut into chunks, nor on whose pages
- * it begins with. 0, or -1 when the pool has no page left or an id is out of range (nothing is appended then). Each chunk has its own cache. One call
+ * it begins with. 0, or -1 when the pool has no page left or an id is out of range (nothing is appended then), or when a device failed. Each chunk has its own cache. One call
  * at a time. */
 int model_forward(struct model *m, struct chunk *c, int nchunks, struct err *e);
 

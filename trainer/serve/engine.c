@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "forward_device.h"
 #include "inside.h"
 
 #define KEEP_SECONDS 120	/* that an idle server keeps prefixes */
@@ -32,6 +33,12 @@ size_t
 engine_kv_bytes(const struct engine *e)
 {
 	return e->kv_bytes;
+}
+
+const char *
+engine_device(const struct engine *e)
+{
+	return e->model->device ? e->model->device->name : "";
 }
 
 /* ---- jobs ---- */
@@ -81,7 +88,7 @@ engine_submit(struct engine *e, struct job *j, uint64_t client, struct req_error
 
 	j->nseq = j->left = j->req.nprompts * j->req.n;
 	engine_lock(e);
-	if (e->stop) {
+	if (e->stop || e->failed) {
 		rc = req_fail(why, 503, "", "shutting_down", "the server is shutting down");
 	} else if (queue_add(&e->queue, j, client, clock_seconds()) < 0) {
 		e->stats.refused++;
@@ -204,6 +211,23 @@ account(struct engine *e)
 	engine_unlock(e);
 }
 
+/* The device has failed: what waits fails with it. */
+static void
+fail(struct engine *e, const struct req_error *why, const char *message)
+{
+	engine_lock(e);
+	e->failed = true;
+	while (!TAILQ_EMPTY(&e->jobs)) {
+		struct job *j = TAILQ_FIRST(&e->jobs);
+
+		engine_unlock(e);
+		job_drop(e, j, why);
+		engine_lock(e);
+	}
+	engine_unlock(e);
+	e->loaded(e->arg, message);
+}
+
 static void
 run(struct engine *e)
 {
@@ -217,6 +241,8 @@ run(struct engine *e)
 		req_fail(&why, 500, "", "model_error", "%s", err.msg);
 		while (e->turn.n > 0)
 			job_drop(e, e->turn.active[0]->owner, &why);
+		if (e->model->device)
+			fail(e, &why, err.msg);
 		return;
 	}
 	account(e);

@@ -14,6 +14,7 @@
 
 #include "answer.h"
 #include "buf.h"
+#include "device_option.h"
 #include "err.h"
 #include "request.h"
 
@@ -53,18 +54,21 @@ struct engine_options {
 	int threads;		/* 0: all */
 	int max_active;		/* sequences in a turn */
 	int max_context;	/* 0: the checkpoint's */
-	size_t kv_bytes;	/* the key-value caches' limit; 0: half of the memory that is left when the checkpoint is loaded */
+	size_t kv_bytes;	/* the key-value caches' limit; 0: half of the memory that is left when the checkpoint is loaded, all of a GPU's */
 	int turn_tokens;	/* a turn's (turn.h) */
+	struct device_option device;
 	int queue;		/* requests that wait (queue.h) */
 };
 
-/* Start the thread: it loads the checkpoint, then serves. `loaded` is called on it once, with NULL or the error's message. */
+/* Start the thread: it loads the checkpoint, then serves. `loaded` is called on it once, with NULL or the error's message; and once more with one when the device
+ * fails later: then all requests are answered with it, and new ones refused. */
 struct engine *engine_start(const struct engine_options *o, void (*loaded)(void *arg, const char *why), void *arg);
 /* What requests are parsed against; NULL while loading. No context is longer than the key-value caches' limit allows, so that each request that fits
  * into the context can be computed. */
 const struct serving *engine_serving(struct engine *e);
-/* The key-value caches' limit once loaded, bytes. */
+/* Once loaded: the key-value caches' limit, bytes, and the name of the GPU, "" without one. */
 size_t engine_kv_bytes(const struct engine *e);
+const char *engine_device(const struct engine *e);
 
 void engine_lock(struct engine *e);
 void engine_unlock(struct engine *e);

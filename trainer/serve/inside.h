@@ -38,6 +38,7 @@ struct engine {
 	struct engine_stats stats;
 	bool cancelled;		/* some job was, since the last look */
 	bool stop;
+	bool failed;		/* the device did: nothing can be computed any more */
 };
 
 /* The tokenizer, the checkpoint, the template, the pool of pages and the turn. 0, or -1 with a message. */
