@@ -159,6 +159,9 @@ cudasim-one-$1: $B/cudasim/$1/tests/cudasim/test/$(SIM_TEST).o $B/cudasim/$1/lib
 .PHONY: cudasim-$1 cudasim-one-$1
 endef
 $(foreach m,plain asan tsan,$(eval $(call SIM_RULES,$m)))
+$B/cudasim/mpi.so: tests/cudasim/mpi.c
+	@mkdir -p $(@D)
+	$(MPICC) -std=gnu11 $(WARN) -O2 -g -fPIC -shared -o $@ $<
 
 # For a GPU. One machine code for each generation of cards from Ampere on, and PTX for those to come; a warning is an error.
 CUDA_ARCH = 80 86 89 90 100 120
@@ -198,7 +201,7 @@ $B/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof $B/bench-encode
-check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $(if $(THREAD),$B/cudasim/tsan/sa-cuda.so) $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
+check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $(if $(MPICC),$B/cudasim/mpi.so) $(if $(THREAD),$B/cudasim/tsan/sa-cuda.so) $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
 check-cuda: cudasim-plain cudasim-asan cudasim-tsan
 	sh tests/cudasim/check.sh $B

@@ -1,4 +1,4 @@
-/* runtime.cpp - the functions of cuda_runtime_api.h: one device, whose work is stream.cpp's */
+/* runtime.cpp - the functions of cuda_runtime_api.h: one device, whose work is stream.cpp's; by more names when they are asked for */
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -187,6 +187,8 @@ cudaStreamSynchronize(cudaStream_t s)
 extern "C" cudaError_t
 cudaStreamQuery(cudaStream_t s)
 {
+	if (!stream_idle(stream_of(s)))
+		work_goes_on();
 	return stream_idle(stream_of(s)) ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -234,6 +236,8 @@ cudaEventSynchronize(cudaEvent_t e)
 extern "C" cudaError_t
 cudaEventQuery(cudaEvent_t e)
 {
+	if (!event_done((struct event *)e))
+		work_goes_on();
 	return event_done((struct event *)e) ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -305,20 +309,20 @@ cudaGetDevice(int *device)
 extern "C" cudaError_t
 cudaSetDevice(int device)
 {
-	return result(device ? cudaErrorInvalidDevice : cudaSuccess);
+	return result(device >= options()->devices ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
 extern "C" cudaError_t
 cudaGetDeviceCount(int *count)
 {
-	*count = 1;
+	*count = options()->devices;
 	return cudaSuccess;
 }
 
 extern "C" cudaError_t
 cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
-	if (device)
+	if (device >= options()->devices)
 		return result(cudaErrorInvalidDevice);
 	memset(p, 0, sizeof *p);
 	snprintf(p->name, sizeof p->name, "cudasim");

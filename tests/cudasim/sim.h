@@ -7,6 +7,7 @@
  *     stream.cpp    work that is put off, and its order
  *     runtime.cpp   the functions of cuda_runtime_api.h
  *     cublaslt.cpp  those of cublasLt.h
+ *     nccl.cpp      those of trainer/train/cuda/nccl.h, between processes
  *
  * One operating system thread. The simulator is never compiled with -fsanitize: it reads and writes what belongs to kernels behind the
  * sanitizers' backs. -DCUDASIM_ASAN and -DCUDASIM_TSAN say which one the rest of the program has.
@@ -18,7 +19,9 @@
  *     CUDASIM_ASYNC    late | early | rand when the bytes of a cp.async land: at the wait, at the issue, either
  *     CUDASIM_XBLOCK   0 | 1               under ThreadSanitizer: blocks of a launch are not ordered either
  *     CUDASIM_SMS      N                   multiprocessors of the device that is simulated (4)
- *     CUDASIM_MEMORY   N                   its bytes of memory (16 GiB): cudaMalloc past them fails */
+ *     CUDASIM_MEMORY   N                   its bytes of memory (16 GiB): cudaMalloc past them fails
+ *     CUDASIM_DEVICES  N                   how many there are (1)
+ *     CUDASIM_DIE      R                   NCCL's rank R kills itself at its first all-gather */
 #ifndef CUDASIM_SIM_H
 #define CUDASIM_SIM_H
 
@@ -56,6 +59,8 @@ struct options {
 	bool loose_blocks;	/* CUDASIM_XBLOCK */
 	int sms;
 	size_t memory;
+	int devices;
+	int dies;		/* CUDASIM_DIE, or -1 */
 };
 
 const struct options *options(void);
@@ -121,6 +126,10 @@ void stream_free(struct stream *s);
 struct stream *stream_of(cudaStream_t s);
 /* Put work into a stream. Runs with device memory open, after everything before it in the stream. */
 void submit(struct stream *s, std::function<void()> work);
+/* The same, also after the work `after` (-1: none), and when can() says so. Its number. */
+int submit_when(struct stream *s, int after, std::function<bool()> can, std::function<void()> work);
+/* The device gets on by something of what is submitted, while the host waits without it. */
+void work_goes_on(void);
 void stream_wait(struct stream *s);
 bool stream_idle(struct stream *s);
 void all_wait(void);

@@ -2,7 +2,10 @@
  *
  * Nothing runs when it is submitted. When someone waits, what that needs is run, and a random part of what else could run, in a random
  * order that obeys streams and events; so a missing wait is seen in some seeds. Streams of their own and the legacy stream order each
- * other, unless they are made non-blocking: as in CUDA. */
+ * other, unless they are made non-blocking: as in CUDA. Work that depends on other processes (nccl.cpp) runs when it can; nothing is blocked by it but
+ * what comes after it. */
+#include <sched.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -12,6 +15,7 @@ namespace cudasim {
 
 struct work {
 	std::function<void()> run;
+	std::function<bool()> can;	/* none: always */
 	std::vector<int> after;
 	bool done;
 };
@@ -58,7 +62,7 @@ run_work(int id)
 static bool
 ready(const struct work *w)
 {
-	return std::all_of(w->after.begin(), w->after.end(), done);
+	return std::all_of(w->after.begin(), w->after.end(), done) && (!w->can || w->can());
 }
 
 /* What must run before `id` has; waiting is in order of submission, and nothing waits for what was submitted later. */
@@ -76,6 +80,59 @@ needed(int id)
 	return need;
 }
 
+static void
+run_one_of(const std::vector<int> &can)
+{
+	int pick = can[random_bits() % can.size()];
+
+	waiting.erase(std::find(waiting.begin(), waiting.end(), pick));
+	run_work(pick);
+}
+
+static void
+forget_what_is_done(void)
+{
+	if (waiting.empty()) {
+		first += (int)works.size();
+		works.clear();
+	}
+}
+
+static std::vector<int>
+what_can_run(void)
+{
+	std::vector<int> can;
+
+	for (int w : waiting)
+		if (ready(work_of(w)))
+			can.push_back(w);
+	return can;
+}
+
+/* Some of what can run, about a hundred; false: nothing can. */
+static bool
+run_some(void)
+{
+	std::vector<int> can = what_can_run();
+
+	if (can.empty())
+		return false;
+	device_open();
+	do
+		run_one_of(can);
+	while (random_bits() % 128 != 0 && (can = what_can_run()).size() > 0);
+	device_close();
+	forget_what_is_done();
+	return true;
+}
+
+void
+work_goes_on(void)
+{
+	if (!run_some())
+		sched_yield();
+}
+
 /* Device memory is opened once for all that is run: closing gigabytes after each of thousands of kernels takes longer than they do. */
 static void
 wait_for(int id)
@@ -90,22 +147,19 @@ wait_for(int id)
 		for (int w : waiting)
 			if (ready(work_of(w)) && (need[w - first] || random_bits() % 4 == 0))
 				can.push_back(w);
-		int pick = can[random_bits() % can.size()];
-
-		waiting.erase(std::find(waiting.begin(), waiting.end(), pick));
-		run_work(pick);
+		if (can.empty())
+			sched_yield();	/* until another process has done its part */
+		else
+			run_one_of(can);
 	}
 	device_close();
-	if (waiting.empty()) {
-		first += (int)works.size();
-		works.clear();
-	}
+	forget_what_is_done();
 }
 
 static int
-submit_after(struct stream *s, std::function<void()> run, int other)
+submit_after(struct stream *s, std::function<void()> run, int other, std::function<bool()> can = nullptr)
 {
-	struct work w = { std::move(run), {}, false };
+	struct work w = { std::move(run), std::move(can), {}, false };
 	int id = first + (int)works.size();
 
 	options();	/* seeds random_bits() */
@@ -122,8 +176,8 @@ submit_after(struct stream *s, std::function<void()> run, int other)
 	works.push_back(std::move(w));
 	waiting.push_back(id);
 	s->last = id;
-	if (!options()->lazy)
-		wait_for(id);
+	while (!options()->lazy && run_some())
+		;
 	return id;
 }
 
@@ -131,6 +185,12 @@ void
 submit(struct stream *s, std::function<void()> run)
 {
 	submit_after(s, std::move(run), -1);
+}
+
+int
+submit_when(struct stream *s, int after, std::function<bool()> can, std::function<void()> run)
+{
+	return submit_after(s, std::move(run), after, std::move(can));
 }
 
 struct stream *

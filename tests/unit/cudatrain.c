@@ -386,8 +386,12 @@ what_cannot_be_done_is_told(void)
 	setenv("SA_CUDA", so, 1);
 	s->c.head_dim = s->m->c.head_dim = 24;
 	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "heads of 24"));
+	s->c.head_dim = s->m->c.head_dim = 16;
 	s->alone.size = 2;
-	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "one process only"));
+	setenv("SA_NCCL", "/nowhere/libnccl.so.2", 1);
+	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "needs NCCL: /nowhere/libnccl.so.2"));
+	setenv("SA_NCCL", "libm.so.6", 1);
+	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "libm.so.6 has no nccl"));
 	optim_free(&o);
 	free(so);
 	setting_free(s);

@@ -59,7 +59,7 @@ comm_start(struct comm *c, struct err *e)
 	c->way = plugin_load(&mpi, e);
 	if (!c->way)
 		return unreachable(size, e);
-	if (c->way->start(&c->rank, &c->size, &c->local) < 0)
+	if (c->way->start(&c->rank, &c->size, &c->local, &c->local_rank) < 0)
 		return err_set(e, "MPI cannot be started");
 	if (c->size != size) {
 		comm_end(c);

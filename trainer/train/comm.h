@@ -18,7 +18,7 @@
 /* One way to reach the other ranks. Sizes are in bytes or floats as the functions of the same names below; none returns with an error: the library ends all
  * ranks then. */
 struct comm_way {
-	int (*start)(int *rank, int *size, int *local);	/* 0, or -1 */
+	int (*start)(int *rank, int *size, int *local, int *local_rank);	/* 0, or -1 */
 	void (*gather)(void *all, size_t each);
 	void (*reduce_scatter)(float *x, size_t n);
 	void (*all_gather)(float *x, size_t n);
@@ -28,7 +28,7 @@ struct comm_way {
 
 struct comm {
 	int rank, size;
-	int local;			/* ranks on this machine, this one included */
+	int local, local_rank;		/* ranks on this machine, this one included, and which of them it is */
 	const struct comm_way *way;	/* NULL: alone */
 };
 

@@ -49,7 +49,7 @@ numbers(void)
 }
 
 static int
-start(int *rank, int *size, int *local)
+start(int *rank, int *size, int *local, int *local_rank)
 {
 	MPI_Comm node;
 	int level;
@@ -62,6 +62,7 @@ start(int *rank, int *size, int *local)
 	MPI_Comm_size(MPI_COMM_WORLD, &self.size);
 	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
 	MPI_Comm_size(node, local);
+	MPI_Comm_rank(node, local_rank);
 	MPI_Comm_free(&node);
 	*rank = self.rank;
 	*size = self.size;

@@ -65,10 +65,25 @@ load(char path[PATH_MAX + 16], struct err *e)
 	return make;
 }
 
+/* All parts that are this rank's, the caller's to free; *n of them. */
+static struct own *
+own_parts(const struct zero *z, int *n)
+{
+	struct own *all = NULL, part;
+
+	*n = 0;
+	for (size_t at = 0; zero_own(z, at, z->n, &part); at = part.at + part.n) {
+		all = xrealloc(all, (size_t)(*n + 1) * sizeof *all);
+		all[(*n)++] = part;
+	}
+	return all;
+}
+
 struct engine *
 gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, const struct device *d, int recompute, struct err *e)
 {
-	struct cuda_start s = { .only = recompute != 0, .device = d->index, .inv_freq = m->inv_freq, .optim = o };
+	struct cuda_start s = { .only = recompute != 0, .device = d->index, .inv_freq = m->inv_freq, .optim = o, .comm = o->zero.comm };
+	struct own *own;
 	struct engine *en = NULL;
 	struct gpu_tensor *table;
 	char path[PATH_MAX + 16];
@@ -79,14 +94,12 @@ gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, co
 		err_set(e, "--lora does not go with --device cuda yet");
 		return NULL;
 	}
-	if (o->zero.comm->size > 1) {
-		err_set(e, "--device cuda runs in one process only");
-		return NULL;
-	}
 	make = load(path, e);
 	if (!make)
 		return NULL;
 	table = gpu_tensors(&m->c, &m->w, trained, &s.run.count);
+	own = own_parts(&o->zero, &s.own_count);
+	s.own = own;
 	s.run.c = &m->c;
 	s.run.tensors = table;
 	s.run.tokens = tokens;
@@ -95,6 +108,7 @@ gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, co
 	en = make(CUDA_VERSION, &s, &why);
 	if (!en)
 		err_set(e, "%s%s%s", strncmp(why.msg, "--", 2) == 0 ? "" : path, strncmp(why.msg, "--", 2) == 0 ? "" : ": ", why.msg);
+	free(own);
 	free(table);
 	return en;
 }

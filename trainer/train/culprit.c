@@ -50,6 +50,8 @@ run_not_finite(struct run *r, const char *what, double x, long step, const struc
 	size_t k, end;
 	int rc = 0;
 
+	if (r->engine->settle(r->engine, e) < 0)
+		return comm_lost(r->comm, STATUS_IO, e);
 	if (find(r, what, x, step, of, order, from, to, e)) {
 		rc = -2;	/* before those who only know where it was not */
 	} else if (from < to) {

@@ -26,6 +26,12 @@ cpu_same(struct engine *en, struct err *e)
 	return 0;
 }
 
+static void
+cpu_last(struct engine *en)
+{
+	(void)en;
+}
+
 static int
 cpu_zero(struct engine *en, struct err *e)
 {
@@ -101,8 +107,8 @@ engine_cpu(struct model *m, struct optim *o, struct weights *grad, int tokens, e
 	struct cpu *cpu = xmalloc(sizeof *cpu);
 
 	*cpu = (struct cpu){
-		.en = { .put = cpu_same, .get = cpu_same, .zero = cpu_zero, .pass = cpu_pass, .back = cpu_back, .norm = cpu_norm, .step = cpu_step,
-			.inspect = cpu_inspect, .close = cpu_close },
+		.en = { .put = cpu_same, .get = cpu_same, .zero = cpu_zero, .last = cpu_last, .pass = cpu_pass, .back = cpu_back, .norm = cpu_norm,
+			.step = cpu_step, .settle = cpu_same, .inspect = cpu_inspect, .close = cpu_close },
 		.model = m, .optim = o, .grad = grad, .acts = acts_new(m, tokens, keep),
 	};
 	cpu->en.bytes = (m->w.n + grad->n + 2 * o->zero.own) * sizeof(float) + acts_bytes(cpu->acts);

@@ -93,7 +93,7 @@ moments(const struct planned *of)
 static void
 memory_of_card(struct plan *p, const struct planned *of)
 {
-	struct gpu_run run = { .c = of->c, .tokens = of->tokens, .keep = p->keep };
+	struct gpu_run run = { .c = of->c, .tokens = of->tokens, .keep = p->keep, .ranks = of->ranks };
 	struct gpu_tensor *table = gpu_tensors(of->c, NULL, of->which, &run.count);
 	struct arena a;
 
@@ -101,10 +101,12 @@ memory_of_card(struct plan *p, const struct planned *of)
 	gpu_place_plan(&run, &a);
 	for (int i = 0; i < a.line_count; i++)
 		if (a.lines[i].now > 0)
-			need(p, a.lines[i].what, (double)a.lines[i].now / (strstr(a.lines[i].what, " moments") && of->ranks > 1 ? of->ranks : 1));
+			need(p, a.lines[i].what, (double)a.lines[i].now);
 	if (a.most > a.used)
 		need(p, "a layer's gradients, in turn with those", (double)(a.most - a.used));
 	need(p, "CUDA context", CUDA_CONTEXT);
+	if (of->ranks > 1)
+		need(p, "NCCL's buffers, reckoned", CUDA_NCCL);
 	free(table);
 }
 

@@ -66,7 +66,7 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 	*b = run_gather(r, of, order, from, to);
 	b->weight = NULL;
 	if (r->engine->pass(r->engine, b, false, 1, loss, e) < 0)
-		return -STATUS_IO;
+		return comm_lost(r->comm, STATUS_IO, e);
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
@@ -334,8 +334,10 @@ accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, doubl
 				weigh_pair(r, &b, 2 * (int)(i - at), sample + k, y);
 		}
 		b.weight = r->weight;
+		if (next == *to)
+			r->engine->last(r->engine);
 		if (r->engine->back(r->engine, &b, (float)(1 / y->packs), e) < 0)
-			return -STATUS_IO;
+			return comm_lost(r->comm, STATUS_IO, e);
 	}
 	return 0;
 }

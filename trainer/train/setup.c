@@ -398,6 +398,12 @@ open_files(struct run *r, struct err *e)
 	return set->tensorboard ? events_open(&r->log.events, set->tensorboard, r->optim.step, e) : 0;
 }
 
+static int
+put_on_device(struct run *r, struct err *e)
+{
+	return r->engine->put(r->engine, e) < 0 ? comm_lost(r->comm, STATUS_USAGE, e) : 0;
+}
+
 int
 run_setup(struct run *r, const struct settings *set, struct comm *comm, struct err *e)
 {
@@ -411,10 +417,9 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	if (rc != 0)
 		return rc;
 	announce(r);
-	if (comm_agree(comm, r->engine->put(r->engine, e), e) < 0 || prefer_reference(r, e) < 0)
+	if (put_on_device(r, e) < 0 || prefer_reference(r, e) < 0)
 		return -1;
-	if (r->saved >= 0 && (comm_agree(comm, checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 ||
-			      comm_agree(comm, r->engine->put(r->engine, e), e) < 0))
+	if (r->saved >= 0 && (comm_agree(comm, checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 || put_on_device(r, e) < 0))
 		return -1;
 	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);
 }

@@ -84,8 +84,10 @@ accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, 
 			return 1;
 		to = from + r->micro < p->to ? from + r->micro : p->to;
 		b = run_gather(r, &r->data, order, from, to);
+		if (to == p->to)
+			r->engine->last(r->engine);
 		if (r->engine->pass(r->engine, &b, true, (float)scale, &loss, e) < 0)
-			return -STATUS_IO;
+			return comm_lost(r->comm, STATUS_IO, e);
 		en->loss += loss * scale;
 		if (!isfinite(loss)) {
 			*p = (struct place){ p->epoch, from, to };
@@ -215,9 +217,12 @@ static int
 save_here(struct run *r, const struct state *s, struct err *e)
 {
 	bool first = r->comm->rank == 0;
-	int rc = first && log_sync(&r->log, e) < 0 ? -1 : r->engine->get(r->engine, e);
 
-	if (comm_agree(r->comm, rc, e) < 0 || checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
+	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0)
+		return -1;
+	if (r->engine->get(r->engine, e) < 0)
+		return comm_lost(r->comm, STATUS_IO, e);
+	if (checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
 		return -1;
 	if (!first)
 		return 0;
@@ -244,8 +249,6 @@ save(struct run *r, struct err *e)
 static int
 finish_here(struct run *r, struct err *e)
 {
-	if (r->engine->get(r->engine, e) < 0)
-		return -1;
 	if (r->set->merge)
 		lora_merge(r->model);
 	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
@@ -260,6 +263,8 @@ finish(struct run *r, struct err *e)
 {
 	if (r->set->save_every && save(r, e) < 0)
 		return -STATUS_IO;
+	if (r->engine->get(r->engine, e) < 0)
+		return comm_lost(r->comm, STATUS_IO, e);
 	return comm_agree(r->comm, r->comm->rank == 0 ? finish_here(r, e) : 0, e) < 0 ? -STATUS_IO : 0;
 }
 

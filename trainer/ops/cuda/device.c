@@ -104,11 +104,25 @@ device_close(struct device *d)
 	memset(d, 0, sizeof *d);
 }
 
+static int
+wait_for(struct device *d, cudaEvent_t done)
+{
+	cudaError_t e = d->watch ? cudaEventQuery(done) : cudaEventSynchronize(done);
+
+	while (e == cudaErrorNotReady) {
+		cudaGetLastError();	/* not to be found by the next launch */
+		if (d->watch(d->watched))
+			return -1;
+		e = cudaEventQuery(done);
+	}
+	return check(d, "waiting for a transfer", e);
+}
+
 /* A slot whose last transfer is over, grown to n bytes. */
 static int
 ready(struct device *d, struct device_slot *s, size_t n)
 {
-	if (check(d, "waiting for a transfer", cudaEventSynchronize(s->done)))
+	if (wait_for(d, s->done))
 		return -1;
 	if (s->size >= n)
 		return 0;
@@ -164,7 +178,7 @@ device_fetch(struct device *d, int which, const void *src, size_t n)
 const void *
 device_fetched(struct device *d, int which)
 {
-	return check(d, "waiting for a transfer", cudaEventSynchronize(d->fetch[which].done)) ? NULL : d->fetch[which].host;
+	return wait_for(d, d->fetch[which].done) ? NULL : d->fetch[which].host;
 }
 
 int

@@ -48,6 +48,10 @@ struct device {
 	void *memory;
 	struct device_slot send[DEVICE_SENDS], fetch[DEVICE_FETCHES];
 	int next_send;
+	/* Called again and again while the host waits for a transfer, where work of the device may depend on other machines; not 0: a message is set, and the
+	 * wait is over. NULL: the host waits in CUDA. */
+	int (*watch)(void *watched);
+	void *watched;
 };
 
 /* Take `bytes` of a device's memory, the workspace of products included; file: see gpu_matmul_new(). -1 with *err set; nothing is left behind. */
@@ -63,7 +67,7 @@ int device_send(struct device *d, void *dst, const void *src, size_t n);
 int device_fetch(struct device *d, int which, const void *src, size_t n);
 /* Wait for the last fetch into the slot; NULL when the device failed. Valid until the next fetch into it. */
 const void *device_fetched(struct device *d, int which);
-/* Wait for everything; -1 when the device failed. */
+/* Wait for everything in its stream; -1 when the device failed. */
 int device_wait(struct device *d);
 
 #endif

@@ -118,13 +118,26 @@ cuda_of(struct engine *en, struct err *e)
 }
 
 static int
+clear(struct cuda *g)
+{
+	if (cudaMemsetAsync(g->place.grad, 0, g->place.trained * sizeof *g->place.grad, g->device.gpu.stream) != cudaSuccess)
+		return gpu_launched(&g->device.gpu, "zero");
+	return 0;
+}
+
+static int
 zero(struct engine *en, struct err *e)
 {
 	struct cuda *g = cuda_of(en, e);
 
-	if (cudaMemsetAsync(g->place.grad, 0, g->place.trained * sizeof *g->place.grad, g->device.gpu.stream) != cudaSuccess)
-		return gpu_launched(&g->device.gpu, "zero");
-	return 0;
+	cuda_ranks_begin(g);
+	return clear(g);
+}
+
+static void
+last(struct engine *en)
+{
+	((struct cuda *)en)->ranks.last = true;
 }
 
 static int
@@ -136,7 +149,7 @@ pass(struct engine *en, const struct batch *b, bool back, float scale, double *l
 		return -1;
 	if (g->supervised > 0 && device_fetch(&g->device, LOSSES, g->place.loss, (size_t)g->supervised * sizeof(float)))
 		return -1;
-	if (back && cuda_backward(g))
+	if (back && (cuda_ranks_done(g, g->c.layers) || cuda_backward(g)))
 		return -1;
 	return read_losses(g, b, loss);
 }
@@ -146,24 +159,46 @@ back_alone(struct engine *en, const struct batch *b, float scale, struct err *e)
 {
 	struct cuda *g = cuda_of(en, e);
 
-	return load(g, b) || cuda_head(g, true, scale) || cuda_backward(g) ? -1 : 0;
+	return load(g, b) || cuda_head(g, true, scale) || cuda_ranks_done(g, g->c.layers) || cuda_backward(g) ? -1 : 0;
 }
 
 /* ---- update ---- */
+
+/* From the first n sums of squares in place.parts. */
+static int
+norm_of(struct cuda *g, size_t n, double *out)
+{
+	struct gpu_place *p = &g->place;
+	const float *clip;
+
+	if (gpu_clip(&g->device.gpu, p->clip, p->parts, n, 1, (float)g->optim->clip) ||
+	    device_fetch(&g->device, NORM_OF, p->clip, sizeof *clip) || !(clip = device_fetched(&g->device, NORM_OF)))
+		return -1;
+	*out = *clip;
+	return 0;
+}
 
 static int
 norm(struct engine *en, double *norm_out, struct err *e)
 {
 	struct cuda *g = cuda_of(en, e);
-	struct gpu_place *p = &g->place;
-	const float *clip;
 
-	if (gpu_sumsq(&g->device.gpu, p->parts, p->grad, p->trained) ||
-	    gpu_clip(&g->device.gpu, p->clip, p->parts, gpu_sumsq_parts(p->trained), 1, (float)g->optim->clip) ||
-	    device_fetch(&g->device, NORM_OF, p->clip, sizeof *clip) || !(clip = device_fetched(&g->device, NORM_OF)))
-		return -1;
-	*norm_out = *clip;
-	return 0;
+	return cuda_ranks_squares(g) ? -1 : norm_of(g, (size_t)g->ranks.count * g->place.own_parts, norm_out);
+}
+
+/* Of this rank's own gradients. */
+static int
+norm_alone(struct cuda *g, double *out)
+{
+	struct gpu_place *p = &g->place;
+
+	return gpu_sumsq(&g->device.gpu, p->parts, p->grad, p->trained) ? -1 : norm_of(g, gpu_sumsq_parts(p->trained), out);
+}
+
+static int
+settle(struct engine *en, struct err *e)
+{
+	return cuda_ranks_settle(cuda_of(en, e));
 }
 
 /* The norm is the device's own, of the last norm(). */
@@ -193,7 +228,7 @@ inspect(struct engine *en, const struct batch *b, float scale, bool *bad, char n
 	double loss, of_gradients;
 	int rc;
 
-	if (zero(en, e) || pass(en, b, true, scale, &loss, e) || norm(en, &of_gradients, e))
+	if (clear(g) || pass(en, b, true, scale, &loss, e) || norm_alone(g, &of_gradients))
 		return -1;
 	*bad = !isfinite(loss) || !isfinite(of_gradients);
 	if (!*bad)
@@ -203,7 +238,7 @@ inspect(struct engine *en, const struct batch *b, float scale, bool *bad, char n
 	rc = cuda_bad_weights(g);
 	g->watching = true;
 	if (!rc && !g->bad)
-		rc = zero(en, e) || pass(en, b, true, scale, &loss, e);
+		rc = clear(g) || pass(en, b, true, scale, &loss, e);
 	g->watching = false;
 	if (!rc && !g->bad && isfinite(loss))
 		rc = cuda_bad_gradients(g);
@@ -218,6 +253,7 @@ close_all(struct engine *en)
 {
 	struct cuda *g = (struct cuda *)en;
 
+	cuda_ranks_close(g);
 	device_close(&g->device);
 	gpu_place_free(&g->place);
 	free(g->packed);
@@ -227,13 +263,14 @@ close_all(struct engine *en)
 
 /* How many bytes the run takes, what is kept chosen; 0 with a message when they are not there. */
 static size_t
-choose(struct cuda *g, const struct cuda_start *s, struct err *e)
+choose(struct cuda *g, const struct cuda_start *s, int device, struct err *e)
 {
 	double gib = 1 << 30;
-	size_t room, bytes;
+	size_t room, bytes, beside = s->comm->size > 1 ? CUDA_NCCL : 0;
 
-	if (fit_room(&room, s->device, s->limit, e))
+	if (fit_room(&room, device, s->limit, e))
 		return 0;
+	room = room > beside ? room - beside : 0;
 	bytes = gpu_place_choose(&g->run, s->only, room);
 	if (bytes <= room)
 		return bytes;
@@ -253,24 +290,48 @@ take(struct cuda *g, size_t bytes)
 	if (g->device.arena.full || g->device.arena.most != bytes)
 		return gpu_refuse(gpu, "%s: %zu bytes were planned, %zu are needed", g->device.name, bytes, g->device.arena.most);
 	if (cudaMemsetAsync(p->weights, 0, p->trained * sizeof *p->weights, gpu->stream) != cudaSuccess ||
-	    cudaMemsetAsync(p->low, 0, p->trained * sizeof *p->low, gpu->stream) != cudaSuccess ||
+	    cudaMemsetAsync(p->low, 0, p->own * sizeof *p->low, gpu->stream) != cudaSuccess ||
 	    cudaMemsetAsync(p->grad, 0, p->trained * sizeof *p->grad, gpu->stream) != cudaSuccess ||
-	    cudaMemsetAsync(p->m, 0, p->trained * sizeof *p->m, gpu->stream) != cudaSuccess ||
-	    cudaMemsetAsync(p->v, 0, p->trained * sizeof *p->v, gpu->stream) != cudaSuccess)
+	    cudaMemsetAsync(p->m, 0, p->own * sizeof *p->m, gpu->stream) != cudaSuccess ||
+	    cudaMemsetAsync(p->v, 0, p->own * sizeof *p->v, gpu->stream) != cudaSuccess)
 		return gpu_launched(gpu, "zero");
 	return 0;
+}
+
+/* Of several ranks on a machine each takes its own, unless the launcher shows it but one. */
+static int
+find_device(const struct cuda_start *s, struct err *e)
+{
+	const struct comm *c = s->comm;
+	int n = 0;
+
+	if (c->size == 1)
+		return s->device;
+	if (s->device > 0)
+		return err_set(e, "--device cuda:%d is for one process; of several each takes a GPU by itself: --device cuda", s->device);
+	if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0)
+		return 0;	/* what opens it says why */
+	if (n > 1 && c->local > n)
+		return err_set(e, "--device cuda: %d processes on this machine, and %d GPUs: start one process a GPU", c->local, n);
+	return n > 1 ? c->local_rank : 0;
 }
 
 static int
 open_device(struct cuda *g, const struct cuda_start *s, struct err *e)
 {
+	int device = find_device(s, e);
 	size_t bytes;
+
+	if (device < 0 || cuda_ranks_open(g, s, e))
+		return -1;
 
 	g->run = s->run;
 	g->run.c = &g->c;
 	g->run.tensors = g->tensors;
-	bytes = choose(g, s, e);
-	if (!bytes || device_open(&g->device, s->device, bytes, NULL, e) || take(g, bytes))
+	g->run.rank = s->comm->rank;
+	g->run.ranks = s->comm->size;
+	bytes = choose(g, s, device, e);
+	if (!bytes || device_open(&g->device, device, bytes, NULL, e) || take(g, bytes))
 		return -1;
 	g->en.bytes = bytes;
 	return device_send(&g->device, g->place.inv_freq, s->inv_freq, (size_t)(g->c.head_dim / 2) * sizeof(float));
@@ -296,7 +357,8 @@ cuda_engine(int version, const struct cuda_start *s, struct err *e)
 	memcpy(g->tensors, s->run.tensors, table);
 	g->c = *s->run.c;
 	g->optim = s->optim;
-	g->en = (struct engine){ .put = put, .get = get, .zero = zero, .pass = pass, .back = back_alone, .norm = norm, .step = step, .inspect = inspect, .close = close_all };
+	g->en = (struct engine){ .put = put, .get = get, .zero = zero, .last = last, .pass = pass, .back = back_alone, .norm = norm, .step = step, .settle = settle,
+				 .inspect = inspect, .close = close_all };
 	if (open_device(g, s, e) == 0)
 		return &g->en;
 bad:

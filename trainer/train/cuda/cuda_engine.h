@@ -9,7 +9,7 @@
 #include "fit.h"
 #include "place.h"
 
-#define CUDA_VERSION 1
+#define CUDA_VERSION 2
 
 /* What the engine begins with. All but `run.c` and what `tensors` points to, which are the caller's, is copied. */
 struct cuda_start {
@@ -18,8 +18,14 @@ struct cuda_start {
 	int device;
 	size_t limit;			/* bytes that may be taken; 0: what is free */
 	const float *inv_freq;		/* [D/2] */
-	struct optim *optim;		/* one rank's, which has all moments */
+	struct optim *optim;
+	const struct comm *comm;	/* must outlive the engine */
+	const struct own *own;		/* the parts of all moments that optim has, in the order of the tensors; with one rank not looked at */
+	int own_count;
 };
+
+/* What NCCL takes by itself with several ranks, its buffers and channels, which grow with their number; reckoned, not measured. */
+#define CUDA_NCCL ((size_t)512 << 20)
 
 /* The one symbol of sa-cuda.so. NULL with a message; also when `version` is another one. */
 typedef struct engine *cuda_engine_fn(int version, const struct cuda_start *start, struct err *e);

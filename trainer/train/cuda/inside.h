@@ -6,6 +6,24 @@
 
 #include "cuda_engine.h"
 #include "device.h"
+#include "nccl.h"
+
+/* What the GPUs of several ranks say to one another. */
+struct ranks {
+	const struct comm *comm;
+	int count;
+	struct nccl nccl;
+	struct ncclComm *with;	/* NULL: alone, or not yet joined */
+	cudaStream_t stream;	/* all of NCCL's calls are in it */
+	cudaEvent_t made, come;	/* what is to be sent, what was received */
+	cudaEvent_t *spread;	/* [buckets] a bucket's weights are those of all ranks */
+	struct own *own;	/* the host's moments: which of all, in the order of the tensors, are this rank's there */
+	int own_count;
+	float *host;		/* [staged] moments on their way */
+	bool begun;		/* between zero() and norm() */
+	bool last;		/* the backward that comes is the step's last */
+	int summed, waited;	/* buckets whose sum is submitted, and whose weights are waited for, the last bucket first */
+};
 
 struct cuda {
 	struct engine en;
@@ -15,6 +33,7 @@ struct cuda {
 	struct config c;
 	struct gpu_tensor *tensors;
 	struct optim *optim;
+	struct ranks ranks;
 	bool current;		/* the host's copy of weights and moments is that of the device */
 	int *packed;		/* [GPU_INPUTS(tokens)] inputs on their way */
 
@@ -47,10 +66,36 @@ int cuda_head(struct cuda *g, bool back, float scale);
 /* Weights and moments from the host and back. */
 int cuda_put(struct cuda *g);
 int cuda_get(struct cuda *g);
-/* One update of everything that is trained, clipped by place.clip. */
+/* One update of everything that is trained and this rank's, clipped by place.clip; then all ranks' to all. */
 int cuda_update(struct cuda *g, double lr);
 /* The first tensor on the host, or gradient from the last on, that is not finite, into g->name. */
 int cuda_bad_weights(struct cuda *g);
 int cuda_bad_gradients(struct cuda *g);
+
+/* ---- ranks.c: with one rank they do nothing, but for the sums of squares ---- */
+
+/* Takes what the start says, loads NCCL. */
+int cuda_ranks_open(struct cuda *g, const struct cuda_start *s, struct err *e);
+/* Collective: meet the others, when the device is open; at once when that was done. */
+int cuda_ranks_join(struct cuda *g);
+void cuda_ranks_close(struct cuda *g);
+
+/* A step begins: nothing is summed. */
+void cuda_ranks_begin(struct cuda *g);
+/* Collective: sum the gradients that the backward is past when it is past `layer` (struct gpu_bucket), those that are not yet. */
+int cuda_ranks_sum(struct cuda *g, int layer);
+/* The same, if this is the last backward of the step. */
+int cuda_ranks_done(struct cuda *g, int layer);
+/* Collective: a step that was begun goes no further; afterwards nothing is under way. */
+int cuda_ranks_settle(struct cuda *g);
+/* Collective: sums of squares of the summed gradients into place.parts, all ranks'; the rest is summed first. */
+int cuda_ranks_squares(struct cuda *g);
+/* Collective: bucket b of the weights, as this rank has updated its piece, to all. */
+int cuda_ranks_spread(struct cuda *g, int b);
+/* What is submitted from here on has the weights of layers up to this one. */
+int cuda_ranks_need(struct cuda *g, int layer);
+/* Collective: moments from the host; weights and moments to the host. */
+int cuda_ranks_put(struct cuda *g);
+int cuda_ranks_get(struct cuda *g);
 
 #endif

@@ -152,15 +152,21 @@ cuda_forward(struct cuda *g)
 {
 	struct gpu_place *p = &g->place;
 	struct gpu *gpu = &g->device.gpu;
-	int last = g->c.layers - 1, e = gpu_embed(gpu, p->acts[0].x, p->embed, g->ids, g->T, g->c.hidden);
+	int last = g->c.layers - 1, e = cuda_ranks_need(g, -1);
 
+	if (!e)
+		e = gpu_embed(gpu, p->acts[0].x, p->embed, g->ids, g->T, g->c.hidden);
 	for (int i = 0; !e && i <= last; i++) {
-		e = norm_input(g, i, i > 0 ? p->acts[i - 1].x2 : NULL);
+		e = cuda_ranks_need(g, i);
+		if (!e)
+			e = norm_input(g, i, i > 0 ? p->acts[i - 1].x2 : NULL);
 		if (!e)
 			e = attention(g, i);
 		if (!e)
 			e = mlp(g, i);
 	}
+	if (!e)
+		e = cuda_ranks_need(g, g->c.layers);
 	if (!e)
 		e = gpu_add(gpu, p->branch, p->acts[last].x2, (size_t)g->T * (size_t)g->c.hidden);
 	return e ? e : cuda_look(g, -1, "the last layer", p->branch, g->c.hidden, 0, g->c.hidden);
@@ -313,9 +319,11 @@ cuda_backward(struct cuda *g)
 			e = mlp_back(g, i);
 		if (!e)
 			e = attention_back(g, i);
+		if (!e)
+			e = cuda_ranks_done(g, i);
 	}
 	g->watching = watching;
 	if (!e && p->dembed)
 		e = gpu_embed_back(&g->device.gpu, p->dembed, p->dx, g->at, g->first, g->id, g->different, g->c.hidden);
-	return e;
+	return e ? e : cuda_ranks_done(g, -1);
 }

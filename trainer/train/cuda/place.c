@@ -40,26 +40,49 @@ members(const struct gpu_run *run, int layer, const enum slot *group, int *membe
 	return n;
 }
 
+static size_t
+ranks_of(const struct gpu_run *run)
+{
+	return run->ranks > 1 ? (size_t)run->ranks : 1;
+}
+
 static void
 add_span(struct gpu_place *p, size_t at, size_t n, bool decays)
 {
 	struct gpu_span *last = p->span_count ? &p->spans[p->span_count - 1] : NULL;
 
-	if (last && last->decays == decays && last->at + last->n == at)
-		last->n += n;
+	if (last && last->decays == decays && last->own.at + last->own.n == at)
+		last->own.n += n;
 	else
-		p->spans[p->span_count++] = (struct gpu_span){ at, n, decays };
+		p->spans[p->span_count++] = (struct gpu_span){ { at, n, at }, decays };
 }
 
-/* Give the group its place. The gap behind it is updated with it: zeros to zeros. */
+/* To the bucket of gradients that are done after `layer`; each begins where every rank's piece of the one before it is whole. */
 static void
-place_group(struct gpu_place *p, const struct gpu_run *run, const int *member, int n)
+add_to_bucket(struct gpu_place *p, const struct gpu_run *run, int layer)
 {
+	struct gpu_bucket *b = &p->buckets[p->bucket_count];
+	size_t whole = GROUP_ALIGN * ranks_of(run);
+
+	if (p->bucket_count > 0 && b[-1].layer == layer)
+		return;
+	p->trained = (p->trained + whole - 1) / whole * whole;
+	*b = (struct gpu_bucket){ .at = p->trained, .layer = layer };
+	p->bucket_count++;
+}
+
+/* Give the group its place. The gap behind it is updated with it: zeros to zeros. done[i]: the layer after which the matrices of layer i count as done. */
+static void
+place_group(struct gpu_place *p, const struct gpu_run *run, const int *member, int n, const int *done)
+{
+	const struct gpu_tensor *first = &run->tensors[*member];
 	bool trained = false;
 	size_t *end;
 
 	for (int k = 0; k < n; k++)
 		trained = trained || run->tensors[member[k]].trained;
+	if (trained)
+		add_to_bucket(p, run, ranks_of(run) == 1 || !first->matrix || first->slot == EMBED ? -1 : first->layer < 0 ? run->c->layers : done[first->layer]);
 	end = trained ? &p->trained : &p->frozen;
 	for (int k = 0; k < n; k++) {
 		const struct gpu_tensor *t = &run->tensors[member[k]];
@@ -73,25 +96,112 @@ place_group(struct gpu_place *p, const struct gpu_run *run, const int *member, i
 	}
 }
 
-/* Matrices first, then vectors: two spans when everything is trained. */
+/* Layers whose matrices make a bucket together are done after the lowest of them. Small models have several buckets too. */
+static void
+join_layers(const struct gpu_run *run, int *done)
+{
+	size_t all = 0, n = 0, least;
+	int i, above = run->c->layers;
+
+	for (i = 0; i < run->count; i++)
+		all += run->tensors[i].trained ? run->tensors[i].count : 0;
+	least = all / 8 < GPU_BUCKET ? all / 8 : GPU_BUCKET;
+	for (i = run->c->layers - 1; i >= 0; i--) {
+		for (int k = 0; k < run->count; k++)
+			if (run->tensors[k].layer == i && run->tensors[k].trained && run->tensors[k].matrix)
+				n += run->tensors[k].count;
+		if (n < least && i > 0)
+			continue;
+		while (above > i)
+			done[--above] = i;
+		n = 0;
+	}
+}
+
+/* Cut the spans at the pieces of buckets that are this rank's. */
+static void
+cut_spans(struct gpu_place *p, int count)
+{
+	struct gpu_span *whole = p->spans;
+	int n = p->span_count;
+
+	p->span_count = 0;
+	p->spans = calloc((size_t)(count + p->bucket_count), sizeof *p->spans);
+	if (!p->spans)
+		abort();
+	for (int b = p->bucket_count - 1; b >= 0; b--)
+		for (int i = 0; i < n; i++) {
+			struct gpu_own own = p->buckets[b].own, span = whole[i].own;
+			size_t from = own.at > span.at ? own.at : span.at, to = own.at + own.n < span.at + span.n ? own.at + own.n : span.at + span.n;
+
+			if (from < to)
+				p->spans[p->span_count++] = (struct gpu_span){ { from, to - from, own.place + from - own.at }, whole[i].decays };
+		}
+	free(whole);
+}
+
+/* The buckets' lengths and this rank's pieces, in the order of the backward. */
+static void
+divide(struct gpu_place *p, const struct gpu_run *run)
+{
+	size_t ranks = ranks_of(run), whole = GROUP_ALIGN * ranks;
+
+	p->trained = (p->trained + whole - 1) / whole * whole;
+	p->own = p->trained / ranks;
+	for (int b = 0; b < p->bucket_count; b++) {
+		struct gpu_bucket *is = &p->buckets[b];
+
+		is->n = (b + 1 < p->bucket_count ? is[1].at : p->trained) - is->at;
+		is->own = (struct gpu_own){ is->at + (size_t)run->rank * (is->n / ranks), is->n / ranks, is->at / ranks };
+		p->own_parts += gpu_sumsq_parts(is->own.n);
+	}
+	for (int b = 1; b < p->bucket_count; b++)	/* insertion: those that are done together stay in place */
+		for (int k = b; k > 0 && p->buckets[k - 1].layer < p->buckets[k].layer; k--) {
+			struct gpu_bucket was = p->buckets[k];
+
+			p->buckets[k] = p->buckets[k - 1];
+			p->buckets[k - 1] = was;
+		}
+	cut_spans(p, run->count);
+}
+
+bool
+gpu_own(const struct gpu_place *p, size_t at, size_t end, struct gpu_own *part)
+{
+	*part = (struct gpu_own){ .at = end };
+	for (int b = 0; b < p->bucket_count; b++) {
+		const struct gpu_own *own = &p->buckets[b].own;
+		size_t from = own->at > at ? own->at : at, to = own->at + own->n < end ? own->at + own->n : end;
+
+		if (from < to && from < part->at)
+			*part = (struct gpu_own){ from, to - from, own->place + from - own->at };
+	}
+	return part->at < end;
+}
+
+/* Matrices first, then vectors: two spans when everything is trained, by one rank. */
 static void
 place_parameters(struct gpu_place *p, const struct gpu_run *run)
 {
-	int member[3];
+	int member[3], *done = calloc((size_t)run->c->layers, sizeof *done);
 
 	p->at = calloc((size_t)run->count, sizeof *p->at);
 	p->in_trained = calloc((size_t)run->count, sizeof *p->in_trained);
 	p->spans = calloc((size_t)run->count, sizeof *p->spans);
-	if (!p->at || !p->in_trained || !p->spans)
+	p->buckets = calloc((size_t)run->c->layers + 3, sizeof *p->buckets);
+	if (!done || !p->at || !p->in_trained || !p->spans || !p->buckets)
 		abort();
+	join_layers(run, done);
 	for (int matrix = 1; matrix >= 0; matrix--)
 		for (int layer = -1; layer < run->c->layers; layer++)
 			for (size_t g = 0; g < GROUPS; g++) {
 				int n = members(run, layer, groups[g], member);
 
 				if (n > 0 && run->tensors[member[0]].matrix == matrix)
-					place_group(p, run, member, n);
+					place_group(p, run, member, n, done);
 			}
+	free(done);
+	divide(p, run);
 }
 
 static void
@@ -121,11 +231,11 @@ take_parameters(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 {
 	place_parameters(p, run);
 	p->weights = arena_take(a, "weights that are trained, high halves", p->trained * sizeof *p->weights);
-	p->low = arena_take(a, "weights that are trained, low halves", p->trained * sizeof *p->low);
+	p->low = arena_take(a, "weights that are trained, low halves", p->own * sizeof *p->low);
 	p->fixed = arena_take(a, "weights that are not trained, bfloat16", p->frozen * sizeof *p->fixed);
 	p->grad = arena_take(a, "gradients, float", p->trained * sizeof *p->grad);
-	p->m = arena_take(a, "first moments, float", p->trained * sizeof *p->m);
-	p->v = arena_take(a, "second moments, float", p->trained * sizeof *p->v);
+	p->m = arena_take(a, "first moments, float", p->own * sizeof *p->m);
+	p->v = arena_take(a, "second moments, float", p->own * sizeof *p->v);
 	p->layer = calloc((size_t)run->c->layers, sizeof *p->layer);
 	if (!p->layer)
 		abort();
@@ -234,11 +344,11 @@ gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 	p->inputs = arena_take(a, "inputs, losses, norms", GPU_INPUTS(run->tokens) * sizeof *p->inputs);
 	p->inv_freq = arena_take(a, "inputs, losses, norms", (size_t)run->c->head_dim / 2 * sizeof *p->inv_freq);
 	p->clip = arena_take(a, "inputs, losses, norms", 2 * sizeof *p->clip);
-	p->parts = arena_take(a, "inputs, losses, norms", gpu_sumsq_parts(p->trained) * sizeof *p->parts);
+	p->parts = arena_take(a, "inputs, losses, norms", ranks_of(run) * p->own_parts * sizeof *p->parts);
 	mark = arena_mark(a);
 	for (int i = 0; i < run->count; i++)
 		p->staged = larger(p->staged, run->tensors[i].count);
-	p->staged = p->staged < GPU_STAGE ? p->staged : GPU_STAGE;
+	p->staged = larger(p->staged < GPU_STAGE ? p->staged : GPU_STAGE, GROUP_ALIGN * ranks_of(run));
 	p->stage = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage);
 	p->stage_low = arena_take(a, "weights on their way, before and after", p->staged * sizeof *p->stage_low);
 	arena_release(a, mark);
@@ -260,6 +370,7 @@ gpu_place_free(struct gpu_place *p)
 	free(p->at);
 	free(p->in_trained);
 	free(p->spans);
+	free(p->buckets);
 	free(p->layer);
 	free(p->acts);
 	*p = (struct gpu_place){ 0 };

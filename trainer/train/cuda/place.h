@@ -2,6 +2,8 @@
  *
  * The trained parameters are one array in five parts, at the same offsets in each: the bf16 weights that products read, the 16 bits that make them exact
  * float32 (kernels.h, struct gpu_adamw), gradients, and both moments in float: 16 bytes a parameter. What is not trained has its bf16 weights only.
+ * With several ranks (ZeRO stage 1) the array is cut into buckets, of which each rank has an equal piece in the order of the ranks: the bf16 weights and the
+ * gradients are there whole, the low halves and the moments only of the rank's own pieces, one behind the other: 6 bytes a parameter and 10 a rank.
  * Projections of the same input lie behind one another (q, k, v; gate, up), so that they are one product: where only some of them are trained, all are in
  * the array, and the optimizer goes past those that are not. Groups begin at multiples of 64 elements; what lies between is zero and stays so.
  *
@@ -36,6 +38,7 @@ struct gpu_run {
 	int count;
 	int tokens;		/* of a micro-batch, at most */
 	enum keep keep;
+	int rank, ranks;	/* which of how many; 0 of 0 is alone, as 0 of 1 */
 };
 
 struct gpu_layer {
@@ -51,20 +54,34 @@ struct gpu_acts {
 	float *rstd1, *qrstd, *krstd, *lse, *rstd2;	/* [T] [T,H] [T,G] [H,T] [T] */
 };
 
-/* A part of the trained array that one update covers. */
+/* A part of the trained array that is this rank's; where its first element is among the rank's own. */
+struct gpu_own {
+	size_t at, n, place;
+};
+
+/* One that one update covers. */
 struct gpu_span {
-	size_t at, n;
+	struct gpu_own own;
 	bool decays;
+};
+
+/* A part of the trained array that the ranks sum, and spread, at a time. One rank has one bucket. */
+struct gpu_bucket {
+	size_t at, n;
+	struct gpu_own own;
+	int layer;		/* the backward is past its gradients when it is past this layer; `layers`: the head; -1: not before it is through */
 };
 
 struct gpu_place {
 	size_t trained, frozen;			/* elements of the two arrays */
-	uint16_t *weights, *low, *fixed;	/* [trained] [trained] [frozen] */
-	float *grad, *m, *v;			/* [trained] */
+	size_t own;				/* of the trained, this rank's */
+	uint16_t *weights, *low, *fixed;	/* [trained] [own] [frozen] */
+	float *grad, *m, *v;			/* [trained] [own] [own] */
 	size_t *at;				/* [count]: where a tensor begins in its array */
 	bool *in_trained;			/* [count]: in which */
-	struct gpu_span *spans;
-	int span_count;
+	struct gpu_bucket *buckets;		/* in the order in which the backward is done with them; the forward needs the last one first */
+	struct gpu_span *spans;			/* of the last bucket first, within one by place */
+	int bucket_count, span_count;
 
 	struct gpu_layer *layer;		/* [layers] */
 	uint16_t *embed, *norm, *head;
@@ -82,7 +99,8 @@ struct gpu_place {
 
 	int *inputs;				/* GPU_INPUTS(T) */
 	float *inv_freq, *clip;			/* [D/2] [2] */
-	double *parts;				/* [gpu_sumsq_parts(trained)] */
+	double *parts;				/* [ranks,own_parts] sums of squares */
+	size_t own_parts;			/* of a rank: those of each of its pieces */
 	size_t staged;				/* elements that are on their way at a time: the largest tensor's, GPU_STAGE at most */
 	float *stage;				/* [staged], in the memory of the activations: weights on their way in and out */
 	uint16_t *stage_low;			/* [staged] */
@@ -93,10 +111,14 @@ struct gpu_place {
 #define GPU_INPUTS(T) (9 * (size_t)(T) + 2)
 #define GPU_STAGE ((size_t)1 << 20)
 #define GPU_LOGITS ((size_t)256 << 20)	/* bytes of logits at a time */
+#define GPU_BUCKET ((size_t)8 << 20)	/* gradients a bucket, at least: 32 MiB, at which links are at their full rate */
 
 /* Take everything for `run` from the arena, the products' workspace excepted. a->full afterwards: it does not fit. gpu_place_free() in any case. */
 void gpu_place(struct gpu_place *p, struct arena *a, const struct gpu_run *run);
 void gpu_place_free(struct gpu_place *p);
+
+/* The first part of at..end of the trained array that is this rank's; false: none. */
+bool gpu_own(const struct gpu_place *p, size_t at, size_t end, struct gpu_own *part);
 
 /* The bytes that it would take, the products' workspace with it; into *plan, unless NULL, item by item. */
 size_t gpu_place_plan(const struct gpu_run *run, struct arena *plan);

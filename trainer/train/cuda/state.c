@@ -11,19 +11,35 @@ piece(const struct cuda *g, size_t left)
 	return left < g->place.staged ? left : g->place.staged;
 }
 
+/* Of the low halves of trained at..at+n, which stage_low has, those that are this rank's. */
+static int
+keep_low(struct cuda *g, size_t at, size_t n)
+{
+	struct gpu_place *p = &g->place;
+	struct gpu_own part;
+
+	for (size_t from = at; gpu_own(p, from, at + n, &part); from = part.at + part.n)
+		if (cudaMemcpyAsync(p->low + part.place, p->stage_low + part.at - at, part.n * sizeof *p->low, cudaMemcpyDeviceToDevice, g->device.gpu.stream) !=
+		    cudaSuccess)
+			return gpu_launched(&g->device.gpu, "low halves");
+	return 0;
+}
+
 static int
 put_weights(struct cuda *g, int i)
 {
 	struct gpu_place *p = &g->place;
 	const struct gpu_tensor *t = &g->tensors[i];
-	uint16_t *to = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i], *low = p->in_trained[i] ? p->low + p->at[i] : NULL;
+	uint16_t *to = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i];
 	int e = 0;
 
 	for (size_t k = 0, n; !e && k < t->count; k += n) {
 		n = piece(g, t->count - k);
 		e = device_send(&g->device, p->stage, t->host + k, n * sizeof *p->stage);
 		if (!e)
-			e = gpu_adamw_split(&g->device.gpu, to + k, low ? low + k : p->stage_low, p->stage, n);
+			e = gpu_adamw_split(&g->device.gpu, to + k, p->stage_low, p->stage, n);
+		if (!e && p->in_trained[i])
+			e = keep_low(g, p->at[i] + k, n);
 	}
 	return e;
 }
@@ -44,17 +60,20 @@ int
 cuda_put(struct cuda *g)
 {
 	struct gpu_place *p = &g->place;
-	int e = 0;
+	bool alone = g->ranks.count == 1;
+	int e = cuda_ranks_join(g);
 
 	for (int i = 0; !e && i < g->run.count; i++) {
 		const struct gpu_tensor *t = &g->tensors[i];
 
 		e = put_weights(g, i);
-		if (!e && t->trained)
+		if (!e && t->trained && alone)
 			e = put_moments(g, p->m + p->at[i], g->optim->m + t->moments, t->count);
-		if (!e && t->trained)
+		if (!e && t->trained && alone)
 			e = put_moments(g, p->v + p->at[i], g->optim->v + t->moments, t->count);
 	}
+	if (!e && !alone)
+		e = cuda_ranks_put(g);
 	g->current = !e;
 	return e;
 }
@@ -95,7 +114,9 @@ cuda_get(struct cuda *g)
 	struct gpu_place *p = &g->place;
 	int e = 0;
 
-	for (int i = 0; !e && !g->current && i < g->run.count; i++) {
+	if (g->ranks.count > 1 && !g->current)
+		e = cuda_ranks_get(g);
+	for (int i = 0; !e && g->ranks.count == 1 && !g->current && i < g->run.count; i++) {
 		const struct gpu_tensor *t = &g->tensors[i];
 
 		if (!t->trained)
@@ -110,6 +131,18 @@ cuda_get(struct cuda *g)
 	return e;
 }
 
+static int
+update(struct cuda *g, const struct gpu_span *s, double lr)
+{
+	struct gpu_place *p = &g->place;
+	const struct optim *o = g->optim;
+	size_t at = s->own.at, place = s->own.place;
+	struct gpu_adamw a = { .copy = p->weights + at, .low = p->low + place, .m = p->m + place, .v = p->v + place, .n = s->own.n, .first = at };
+
+	return gpu_adamw(&g->device.gpu, &a, p->grad + at, p->clip + 1, (float)lr, (float)o->beta1, (float)o->beta2, (float)o->eps, s->decays ? (float)o->decay : 0,
+			 o->step, 0);
+}
+
 int
 cuda_update(struct cuda *g, double lr)
 {
@@ -119,14 +152,42 @@ cuda_update(struct cuda *g, double lr)
 
 	o->step++;
 	g->current = false;
-	for (int i = 0; !e && i < p->span_count; i++) {
-		size_t at = p->spans[i].at;
-		struct gpu_adamw a = { .copy = p->weights + at, .low = p->low + at, .m = p->m + at, .v = p->v + at, .n = p->spans[i].n, .first = at };
+	for (int b = p->bucket_count - 1, i = 0; !e && b >= 0; b--) {
+		const struct gpu_own *own = &p->buckets[b].own;
 
-		e = gpu_adamw(&g->device.gpu, &a, p->grad + at, p->clip + 1, (float)lr, (float)o->beta1, (float)o->beta2, (float)o->eps,
-			      p->spans[i].decays ? (float)o->decay : 0, o->step, 0);
+		for (; !e && i < p->span_count && p->spans[i].own.place >= own->place && p->spans[i].own.place < own->place + own->n; i++)
+			e = update(g, &p->spans[i], lr);
+		if (!e)
+			e = cuda_ranks_spread(g, b);
 	}
 	return e;
+}
+
+/* By their high halves, which all ranks have. */
+int
+cuda_bad_weights(struct cuda *g)
+{
+	struct gpu_place *p = &g->place;
+
+	if (cuda_ranks_need(g, g->c.layers))
+		return -1;
+	for (int i = 0; i < g->run.count && !g->bad; i++) {
+		const struct gpu_tensor *t = &g->tensors[i];
+		const uint16_t *from = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i];
+
+		for (size_t k = 0, n; k < t->count && !g->bad; k += n) {
+			const uint16_t *host;
+
+			n = piece(g, t->count - k);
+			if (device_fetch(&g->device, 1, from + k, n * sizeof *host) || !(host = device_fetched(&g->device, 1)))
+				return -1;
+			for (size_t j = 0; j < n && !g->bad; j++)
+				g->bad = (host[j] & 0x7f80) == 0x7f80;	/* infinity and NaN */
+		}
+		if (g->bad)
+			snprintf(g->name, sizeof g->name, "the weights %s", t->name);
+	}
+	return 0;
 }
 
 static void
@@ -136,16 +197,6 @@ look_at_floats(struct cuda *g, const char *what, const char *name, const float *
 		g->bad = !isfinite(x[k]);
 	if (g->bad)
 		snprintf(g->name, sizeof g->name, "%s %s", what, name);
-}
-
-int
-cuda_bad_weights(struct cuda *g)
-{
-	if (cuda_get(g))
-		return -1;
-	for (int i = 0; i < g->run.count && !g->bad; i++)
-		look_at_floats(g, "the weights", g->tensors[i].name, g->tensors[i].host, g->tensors[i].count);
-	return 0;
 }
 
 int
