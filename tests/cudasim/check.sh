@@ -2,7 +2,7 @@
 # check.sh BUILD - `make check-cuda`: what `make check` does of the CUDA operations, at length
 #
 # Every program in all orders and builds, ThreadSanitizer with unordered blocks among them; the planted bugs; mutants. Where NVIDIA's headers
-# are (CUDA=/usr/local/cuda), the programs are built with them too: the same bytes must come of it.
+# are (CUDA=/usr/local/cuda), the programs are built with them too: the same bytes must come of it; and NCCL's header and library are looked into.
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
 real=${CUDA:-/usr/local/cuda}/include
@@ -32,6 +32,12 @@ if [ -f "$real/cuda_runtime_api.h" ]; then
 	done
 else
 	echo "left out: NVIDIA's headers are not in $real"
+fi
+nccl=${NCCL:-$(ldconfig -p | sed -n 's/.*libnccl.so.2 .*=> //p' | head -n 1)}
+if [ -f "$real/nccl.h" ] && [ -n "$nccl" ]; then
+	step "what is declared of NCCL" sh tests/cudasim/nccl.sh "$real/nccl.h" "$nccl"
+else
+	echo "left out: there is no $real/nccl.h, or no libnccl.so.2 (NCCL=path)"
 fi
 step "mutants" sh tests/cudasim/mutants.sh "$build"
 exit $status

@@ -1,4 +1,4 @@
-/* nccl.cpp - the functions of trainer/train/cuda/nccl.h: simulated devices of several processes of this machine
+/* nccl.cpp - the functions of trainer/train/cuda/ncclload.h: simulated devices of several processes of this machine
  *
  * A communicator is a file in /dev/shm that all ranks map: of each its process and how far it is, and a slot. A call puts two pieces of work into its stream.
  * The first waits until all ranks have taken what was in the slots before, and leaves what this rank sends; the second waits until all ranks have left
@@ -16,7 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "nccl.h"
+#include "ncclload.h"
 #include "sim.h"
 
 using namespace cudasim;

@@ -1,10 +1,10 @@
 #!/bin/sh
-# nccl.sh HEADER LIBRARY - is trainer/train/cuda/nccl.h what NVIDIA's nccl.h (HEADER) declares, and has LIBRARY (a libnccl.so.2) all of it?
+# nccl.sh HEADER LIBRARY - is trainer/train/cuda/ncclload.h what NVIDIA's nccl.h (HEADER) declares, and has LIBRARY (a libnccl.so.2) all of it?
 #
 # Both are in PyPI's nvidia-nccl-cu13 and nvidia-nccl-cu12; nccl.h needs CUDA's headers (CUDA=/usr/local/cuda). Prints what is not so; status 1.
 cd "$(dirname "$0")/../.." || exit 2
 [ -f "$1" ] && [ -f "$2" ] || { echo "usage: nccl.sh nccl.h libnccl.so.2" >&2; exit 2; }
-ours=trainer/train/cuda/nccl.h
+ours=trainer/train/cuda/ncclload.h
 status=0
 
 # A pointer of each function's type by our declaration, with the real one's address; an id that goes by value is the real one's there.

@@ -7,7 +7,7 @@
  *     stream.cpp    work that is put off, and its order
  *     runtime.cpp   the functions of cuda_runtime_api.h
  *     cublaslt.cpp  those of cublasLt.h
- *     nccl.cpp      those of trainer/train/cuda/nccl.h, between processes
+ *     nccl.cpp      those of trainer/train/cuda/ncclload.h, between processes
  *
  * One operating system thread. The simulator is never compiled with -fsanitize: it reads and writes what belongs to kernels behind the
  * sanitizers' backs. -DCUDASIM_ASAN and -DCUDASIM_TSAN say which one the rest of the program has.

@@ -6,7 +6,7 @@
 
 #include "cuda_engine.h"
 #include "device.h"
-#include "nccl.h"
+#include "ncclload.h"
 
 /* What the GPUs of several ranks say to one another. */
 struct ranks {

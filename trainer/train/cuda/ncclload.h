@@ -1,10 +1,10 @@
-/* nccl.h - the part of NCCL that several GPUs of one run need, found at run time
+/* ncclload.h - the part of NCCL that several GPUs of one run need, found at run time
  *
  * NCCL is linked to nothing here: one GPU needs none, and neither does building. nccl_load() opens libnccl.so.2, or what SA_NCCL names. The declarations are
  * those of NVIDIA's nccl.h, which has had them so since version 2.10; its enums are written as the unsigned int that they are passed as.
  * tests/cudasim/nccl.sh compiles the one against the other and looks each name up in a real library. */
-#ifndef SA_NCCL_H
-#define SA_NCCL_H
+#ifndef SA_NCCLLOAD_H
+#define SA_NCCLLOAD_H
 
 #include <stddef.h>
 

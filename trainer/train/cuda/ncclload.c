@@ -1,10 +1,10 @@
-/* nccl.c - see nccl.h */
+/* ncclload.c - see ncclload.h */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
-#include "nccl.h"
+#include "ncclload.h"
 
 int
 nccl_load(struct nccl *n, struct err *e)
