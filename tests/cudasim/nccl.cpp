@@ -2,8 +2,9 @@
  *
  * A communicator is a file in /dev/shm that all ranks map: of each its process and how far it is, and a slot. A call puts two pieces of work into its stream.
  * The first waits until all ranks have taken what was in the slots before, and leaves what this rank sends; the second waits until all ranks have left
- * theirs, and makes the result. Neither blocks a process or what does not depend on it, as on a GPU. A piece's sum is taken in the order of a ring that ends
- * at the rank whose it is. A rank is gone when its process is. */
+ * theirs, and makes the result. Neither blocks a process or what does not depend on it, as on a GPU. The first call of each kind and size does block the
+ * process, until all ranks have made it: NCCL connects them then. A piece's sum is taken in the order of a ring that ends at the rank whose it is. A rank is
+ * gone when its process is. */
 #include <errno.h>
 #include <fcntl.h>
 #include <dlfcn.h>
@@ -15,6 +16,8 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
+#include <tuple>
 
 #include "ncclload.h"
 #include "sim.h"
@@ -27,6 +30,7 @@ static const size_t SLOT = 256 << 20;	/* nothing of it is there before it is wri
 struct rank {
 	std::atomic<int> pid;
 	std::atomic<unsigned> left, taken;	/* calls whose data is in the slot, whose data of all was read */
+	std::atomic<unsigned> kinds;	/* of calls that it has made */
 };
 
 struct shared {
@@ -39,7 +43,9 @@ struct ncclComm {
 	char *slots;
 	int rank, size;
 	unsigned calls;
+	std::set<std::tuple<char, unsigned, size_t>> kinds;
 	int last;		/* the newest work, -1: none */
+	bool sum;		/* the last call was one */
 	bool aborted;
 };
 
@@ -151,6 +157,22 @@ all_have(const struct ncclComm *c, std::atomic<unsigned> rank::*what, unsigned c
 }
 
 static void
+connect(struct ncclComm *c, char what, unsigned type, size_t n)
+{
+	bool was_sum = c->sum;
+
+	c->sum = what == 's';
+	if (!c->kinds.insert(std::make_tuple(what, type, n)).second) {
+		if (was_sum && what == 'g' && c->rank == options()->dies)
+			kill(getpid(), SIGKILL);
+		return;
+	}
+	c->shared->rank[c->rank].kinds++;
+	while (!all_have(c, &rank::kinds, (unsigned)c->kinds.size()))
+		work_goes_on();
+}
+
+static void
 call(struct ncclComm *c, cudaStream_t s, const void *from, size_t bytes, std::function<void()> make)
 {
 	unsigned number = c->calls++;
@@ -196,6 +218,7 @@ ncclReduceScatter(const void *from, void *to, size_t n, unsigned type, unsigned 
 		fail("ncclReduceScatter: type %u, operation %u", type, op);
 	check_range("ncclReduceScatter", from, (size_t)c->size * n * 4);
 	check_range("ncclReduceScatter", to, n * 4);
+	connect(c, 's', type, n);
 	call(c, s, from, (size_t)c->size * n * 4, [=] {
 		if (type == NCCL_FLOAT)
 			add(c, (float *)to, n);
@@ -209,11 +232,9 @@ extern "C" unsigned
 ncclAllGather(const void *from, void *to, size_t n, unsigned type, struct ncclComm *c, cudaStream_t s)
 {
 	size_t bytes = n * size_of(type);
-
-	if (c->rank == options()->dies)
-		kill(getpid(), SIGKILL);
 	check_range("ncclAllGather", from, bytes);
 	check_range("ncclAllGather", to, (size_t)c->size * bytes);
+	connect(c, 'g', type, n);
 	call(c, s, from, bytes, [=] {
 		for (int r = 0; r < c->size; r++)
 			memcpy((char *)to + (size_t)r * bytes, slot(c, r), bytes);

@@ -21,7 +21,7 @@
  *     CUDASIM_SMS      N                   multiprocessors of the device that is simulated (4)
  *     CUDASIM_MEMORY   N                   its bytes of memory (16 GiB): cudaMalloc past them fails
  *     CUDASIM_DEVICES  N                   how many there are (1)
- *     CUDASIM_DIE      R                   NCCL's rank R kills itself at its first all-gather */
+ *     CUDASIM_DIE      R                   NCCL's rank R kills itself when it has summed and gathers, for the second time */
 #ifndef CUDASIM_SIM_H
 #define CUDASIM_SIM_H
 

@@ -106,6 +106,20 @@ start_streams(struct cuda *g)
 	return wrong(g, e);
 }
 
+/* NCCL connects the ranks when a call is the first of its kind and size, and the host waits for the others in it. In a step they may be waiting for this one by
+ * then, in MPI, having no sample of it or a signal. So each call of a step is made once where all ranks are. Gradients are zero. */
+static int
+rehearse(struct cuda *g)
+{
+	int e;
+
+	cuda_ranks_begin(g);
+	e = cuda_ranks_squares(g);
+	for (int b = g->place.bucket_count - 1; !e && b >= 0; b--)
+		e = cuda_ranks_spread(g, b);
+	return e ? e : cuda_ranks_need(g, g->c.layers);
+}
+
 int
 cuda_ranks_join(struct cuda *g)
 {
@@ -119,10 +133,9 @@ cuda_ranks_join(struct cuda *g)
 	r->comm->way->broadcast(&id, sizeof id);
 	if (failed(g, "joining the other ranks", r->nccl.ncclCommInitRank(&r->with, r->count, id, r->comm->rank)))
 		return -1;
-	r->waited = g->place.bucket_count;
 	g->device.watch = watch;
 	g->device.watched = g;
-	return 0;
+	return rehearse(g);
 }
 
 void
