@@ -320,7 +320,7 @@ ask_read(struct ask *a, const char *body, size_t n, enum rec_class *c, struct er
 	*c = SERVER;
 	if (reply_parse(reply, body, n, why) < 0)
 		return VERDICT_AGAIN;
-	if (a->kind != ASK_CHAT)
+	if (a->kind != ASK_CHAT || loop->f->as_is)
 		return VERDICT_GOOD;
 	if (reply->refusal || !reply->text || (reply->finish && strcmp(reply->finish, "content_filter") == 0)) {
 		*c = BLOCKED;

@@ -11,7 +11,7 @@
  *
  * A chat reply reaches take() only when it is one: no text, a refusal or a content filter fails the record as "blocked", finish_reason "length"
  * as "truncated" (unless the question's max_tokens is 0 or 1), a body that is no reply as "server" after retries. Replies to ask_echo() and
- * ask_completion() come as they are. Replies about one record, too, come in the order of asking. In the end phase all these, and requests
+ * ask_completion() come as they are; so do chat replies where as_is is set: to who measures a model, what it says is its answer. Replies about one record, too, come in the order of asking. In the end phase all these, and requests
  * that failed, come to take(NULL, ...) with reply.error set.
  *
  * A run that is broken off (a signal, an output that nobody reads or that is full, an input error) calls no end(), and what emit() is given in
@@ -41,6 +41,7 @@ struct filter {
 	const char *synopsis, *about;	/* for --help */
 	const struct opt *opts;	/* the filter's own options, or NULL */
 	bool no_model;		/* needs no endpoint */
+	bool as_is;		/* replies that were refused or cut come to take(), too: `text` may be NULL */
 	bool selects;		/* ask() sees every record, those that failed in an earlier stage too, and lines that are no record are not written but
 				 * only counted as failed: for a filter whose output is no longer records (sa-pick) */
 	double temperature;	/* default of --temperature; 0 unless set */

@@ -70,6 +70,7 @@ evaluate() {
 }
 evaluate before "$nano/student"
 evaluate after "$run/train"
+sa-eval compare --out "$run/eval/newsafety-after" "$run/eval/newsafety-before" "$run/eval/newsafety-after" >/dev/null	# for the report
 
 sa-report "$run" >"$run/report.html"
 say "report: $run/report.html"

@@ -148,6 +148,15 @@ def add(a, b):"
 	assert_equal "$(head -n 1 model.log | jq -c '[.path, .body.temperature, .body.stop, .body.prompt]')" '["/v1/completions",0,["\nclass","\ndef","\n#","\nif"],"def add(a, b):\n    \"\"\"Sum.\"\"\"\n"]'
 }
 
+@test "humaneval: a reply that was cut is run as it is; a problem without a program counts as not passed" {
+	needs_sandbox
+	serve 'length ```python\ndef add(a, b):\n    return a + b\n' "status 400"
+	humaneval --retries 0
+	expect_status 1
+	assert_equal "$(jq -c '[.micro.n, .micro.score, .cut, .programs, .missing]' out/summary.json)" "[2,50,1,1,1]"
+	[[ $output == *"1 of them have no answer yet and count as wrong"* ]]
+}
+
 @test "humaneval: several samples give pass@1 and pass@10, each with a seed of its own" {
 	needs_sandbox
 	serve "times 3 ok     return a + b" "times 7 ok     return 0" "times 10 ok     return 4"

@@ -240,6 +240,17 @@ newsafety() { run_filter sa-eval newsafety -e unix:./model -j 1 --data prompts -
 	[[ $output == *"over-refusal: 50.0% of 2 harmless prompts"* ]]
 }
 
+@test "newsafety: replies that were cut or refused are answers, and go to the judge" {
+	prompts
+	serve model "length First, take" "refusal I can't help with that." "filtered Take" null
+	serve judge "ok unsafe" "ok safe"
+	newsafety --retries 0
+	expect_status 1
+	assert_equal "$(jq -c '[.cut, (.micro | .n, .safe, .unsafe, .missing), .over_refusal.missing]' out/summary.json)" "[1,3,2,1,0,2]"
+	assert_equal "$(jq -r 'select(.id == "b").response' out/results.jsonl)" "I can't help with that."
+	[[ $output == *"1 of the replies were cut at the token limit"* ]]
+}
+
 @test "newsafety: what the judge leaves open is a range, goes to a person, and comes back as a figure" {
 	prompts
 	serve model 'ok Do\tthis.\nThen that.'

@@ -129,6 +129,18 @@ well_formed() {
 	expect_words "newsafety, before and after" "OFF insult and offensiveness 20 25.0 1.0–99.0 90.0 1.0–99.0 +65.0" "Over-refusal: harmless prompts refused, by pattern 10 10.0 1.0–99.0 20.0 1.0–99.0 +10.0"
 }
 
+@test "sa-report: of several benchmarks each key figure says which it is of" {
+	for side in before after; do
+		evaluation newsafety-$side 5 5 1
+		evaluation mmlu-$side 5 5 1
+		jq -c '.benchmark = "mmlu" | del(.over_refusal) | .micro.missing = 2 | .micro.uncertain = 0 | .cut = 3' job/eval/mmlu-$side/summary.json >s
+		mv s job/eval/mmlu-$side/summary.json
+	done
+	report
+	expect_words "Right answers, mmlu" "Safe answers, newsafety" "Over-refusal, newsafety" "2 of the questions have no answer and count as wrong" \
+		"3 of the replies were cut at the token limit"
+}
+
 @test "sa-report: figures beside the categories have rows of their own, and groups without a name" {
 	for side in before after; do
 		evaluation cvalues-$side 5 5 1

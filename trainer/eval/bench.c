@@ -86,6 +86,7 @@ bench_run(struct bench *b, json_t *settings)
 	int status = STATUS_USAGE;
 
 	b->filter.name = "sa-eval";
+	b->filter.as_is = true;
 	settings = all_settings(b, settings);
 	if (results_open(&b->results, b->ev->out, "results.jsonl", &e) < 0 ||
 		settings_check(b->ev->out, "results.jsonl", json_incref(settings), &e) < 0)
@@ -120,6 +121,21 @@ bench_title(const struct bench *b, const char *protocol, size_t missing, struct 
 	buf_addf(out, "%s  %s  %zu questions%s\n", protocol, b->model, b->list->n, b->ev->limit ? " (limited)" : "");
 	if (missing)
 		buf_addf(out, "%zu of them have no answer yet and count as wrong\n", missing);
+}
+
+void
+bench_cut(const struct results *results, const struct samples *list, json_t *summary, struct buf *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++) {
+		const char *finish = json_string_value(json_object_get(results_get(results, list->v[i].id), "finish"));
+
+		n += finish && strcmp(finish, "length") == 0;
+	}
+	json_object_set_new(summary, "cut", json_integer((json_int_t)n));
+	if (n)
+		buf_addf(out, "%zu of the replies were cut at the token limit (--max-tokens), and scored as they are\n", n);
 }
 
 int

@@ -1,7 +1,9 @@
 /* bench.h - a benchmark that asks about each sample once: what there are results of is kept, the rest is asked for, all of it is scored
  *
  * The benchmark loads its samples and says what is sent; its callbacks are lib/filter's, and each finished record is a line of
- * results.jsonl with "id", "category", "prompt", "options" (how many) and what the callbacks put ("response" and "by", the model, are read back). */
+ * results.jsonl with "id", "category", "prompt", "options" (how many) and what the callbacks put ("response", "finish" and "by", the model, are read back).
+ *
+ * What a model says is its answer, cut at the token limit or not, and so is what an API calls a refusal. Only where there is no text at all is there none. */
 #ifndef SA_EVAL_BENCH_H
 #define SA_EVAL_BENCH_H
 
@@ -36,6 +38,8 @@ int bench_run(struct bench *b, json_t *settings);
 json_t *bench_summary(const struct bench *b, const char *protocol);
 /* "PROTOCOL  MODEL  N questions (limited)", and how many have no answer. */
 void bench_title(const struct bench *b, const char *protocol, size_t missing, struct buf *out);
+/* How many of the results are of replies that were cut at the token limit: "cut" of the summary, and a line when there are any. */
+void bench_cut(const struct results *results, const struct samples *list, json_t *summary, struct buf *out);
 /* DIR/NAME of the output directory, indented, with numbers of six digits. 0 or -1. */
 int bench_write(const struct bench *b, const char *name, const json_t *v, struct err *e);
 
@@ -45,7 +49,7 @@ int bench_publish(const struct bench *b, struct buf *scores, const json_t *summa
 /* The sample's "response", or NULL while it has none. Borrowed. */
 const char *bench_response(const struct bench *b, const struct sample *s);
 
-/* ask() and take() of a filter that sends the prompt as one user message (chat) and keeps the reply as it is: "response", "by". */
+/* ask() and take() of a filter that sends the prompt as one user message (chat) and keeps the reply as it is: "response", "by", "finish". */
 int bench_ask_chat(struct rec *r, struct asks *q);
 int bench_take_text(struct rec *r, const struct reply *a, struct asks *more);
 

@@ -315,6 +315,7 @@ report(struct bench *b, struct err *e)
 	json_object_set_new(summary, "patterns", json_string(file ? file : "built in"));
 	json_object_set_new(summary, "patterns_hash", json_string(st.patterns_hash));
 	bench_title(b, "cvalues-responsibility-mc", sc->missing, &out);
+	bench_cut(&b->results, b->list, summary, &out);
 	buf_addf(&out, "patterns: %s\n", file ? file : "built in, the published script's readings");
 	readings(sc, summary, &out);
 	domains(sc, summary, &out);

@@ -257,6 +257,7 @@ figures(struct bench *b, const struct tally *t, struct buf *out)
 	snprintf(protocol, sizeof protocol, "gsm8k-%s-%dshot", protocols[st.protocol].name, protocols[st.protocol].shots);
 	summary = bench_summary(b, protocol);
 	bench_title(b, protocol, t->missing, out);
+	bench_cut(&b->results, b->list, summary, out);
 	if (st.shots_from) {
 		buf_addf(out, "examples: %s\n", st.shots_from);
 		json_object_set_new(summary, "shots_from", json_string(st.shots_from));

@@ -215,7 +215,7 @@ pass_figure(const struct task *t, size_t k)
 	size_t right = 0, most = 0;
 
 	for (size_t i = 0; i < st.tasks; i++) {
-		double p = pass_at_k(t[i].n, t[i].passed, k);
+		double p = t[i].n ? pass_at_k(t[i].n, t[i].passed, k) : 0;
 
 		sum += p;
 		squares += p * p;
@@ -269,27 +269,31 @@ figures(struct bench *b, const struct task *t, struct buf *out)
 	static const size_t ks[] = { 1, 10, 100 };
 	struct table *table = xcalloc(1, sizeof *table);
 	json_t *list = json_array(), *summary;
-	size_t least = SIZE_MAX;
+	size_t least = SIZE_MAX, missing = 0;
 	char protocol[48];
 
-	for (size_t i = 0; i < st.tasks; i++)
-		least = t[i].n < least ? t[i].n : least;
+	for (size_t i = 0; i < st.tasks; i++) {
+		least = t[i].n && t[i].n < least ? t[i].n : least;
+		missing += t[i].n == 0;
+	}
 	snprintf(protocol, sizeof protocol, "humaneval-%s", st.ev->samples_file ? "file" : st.chat ? "chat" : "complete");
 	summary = bench_summary(b, protocol);
 	json_object_set_new(summary, "sandbox", json_string(sandbox_name(st.sandbox)));
 	table->columns = 4;
 	table->left = 1;
 	table_row(table, "", "problems", "score", "95% interval");
-	for (size_t i = 0; i < sizeof ks / sizeof *ks && ks[i] <= least; i++)
+	/* The published script scores no file that leaves a problem out. */
+	for (size_t i = 0; i < sizeof ks / sizeof *ks && !(missing && st.ev->samples_file) && (i == 0 || (ks[i] <= least && least < SIZE_MAX)); i++)
 		add_pass(t, ks[i], list, table);
-	if (least)
+	if (json_array_size(list))
 		json_object_set(summary, "micro", json_array_get(list, 0));
-	json_object_set_new(summary, "categories", list);
-	bench_title(b, protocol, 0, out);
-	if (least)
+	bench_title(b, protocol, st.ev->samples_file ? 0 : missing, out);
+	bench_cut(&b->results, b->list, summary, out);
+	if (json_array_size(list))
 		table_print(table, out);
 	else
 		buf_adds(out, "pass@k needs every problem attempted\n");
+	json_object_set_new(summary, "categories", list);
 	table_free(table);
 	free(table);
 	return summary;

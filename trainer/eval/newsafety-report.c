@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
 #include "newsafety.h"
 #include "review.h"
 #include "scores.h"
@@ -243,6 +244,7 @@ tables(const struct newsafety *ns, struct buf *out)
 	}
 	json_object_set_new(summary, "agreement", figure(ag.same, ag.same, ag.both));
 	print_rest(summary, &all, none, out);
+	bench_cut(&ns->answers, &ns->list, summary, out);
 	table_free(t);
 	free(t);
 	free(c);

@@ -94,7 +94,7 @@ answer_line(const struct newsafety *ns, const struct sample *s)
 static int
 answer_all(struct newsafety *ns)
 {
-	static const struct filter filter = { .name = "sa-eval", .ask = bench_ask_chat, .take = bench_take_text };
+	static const struct filter filter = { .name = "sa-eval", .as_is = true, .ask = bench_ask_chat, .take = bench_take_text };
 	struct feed feed = { 0 };
 	int status;
 

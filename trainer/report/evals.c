@@ -334,10 +334,14 @@ open_words(struct buf *page, const char *when, const json_t *summary)
 	long long open = (long long)(member_num(m, "uncertain", 0) + member_num(m, "judge_error", 0) + member_num(m, "missing", 0));
 	char n[COUNT_TEXT], score[48];
 
-	if (open)
+	if (open && json_is_number(json_object_get(m, "score")))
+		buf_addf(page, "<p>%s: %s of the questions have no answer and count as wrong.</p>\n", when, count_text(n, open));
+	else if (open)
 		buf_addf(page,
 			"<p>%s: %s answers are not settled (uncertain, unreadable judgement or missing), so scores are ranges until a person"
 			" has reviewed them.</p>\n", when, count_text(n, open));
+	if (member_num(summary, "cut", 0) > 0)
+		buf_addf(page, "<p>%s: %s of the replies were cut at the token limit.</p>\n", when, count_text(n, (long long)member_num(summary, "cut", 0)));
 	if (member_num(ag, "n", 0) > 0) {
 		score_text(ag, score, sizeof score);
 		buf_addf(page, "<p>%s: judge and person agreed on %s%% of %s answers that both decided.</p>\n", when, score,
@@ -376,7 +380,8 @@ pair_write(const struct eval_pair *p, struct buf *page, struct err *e)
 	if (p->after)
 		open_words(page, both ? "After" : "Result", p->after);
 	if (json_array_size(json_object_get(one, "categories")) == 0) {
-		buf_adds(page, "<p>Predictions only: there were no answers to score against.</p>\n");
+		buf_adds(page, member_num(one, "missing", 0) > 0 ? "<p>No score: not every problem was attempted.</p>\n" :
+			"<p>Predictions only: there were no answers to score against.</p>\n");
 		return 0;
 	}
 	rc = score_chart(page, p, one, e);

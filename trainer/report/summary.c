@@ -89,20 +89,37 @@ change_words(struct buf *page, const char *what, const json_t *before, const jso
 	buf_adds(page, ". ");
 }
 
+static const char *
+benchmark(const struct eval_pair *p)
+{
+	return member_text(p->after ? p->after : p->before, "benchmark");
+}
+
+static const char *
+pair_name(const struct eval_pair *p)
+{
+	return *p->name ? p->name : benchmark(p);
+}
+
+/* Are its answers judged for safety, not right or wrong? */
+static bool
+is_open(const struct eval_pair *p)
+{
+	return strcmp(benchmark(p), "newsafety") == 0;
+}
+
 static void
 eval_words(const struct evals *ev, struct buf *page)
 {
 	for (size_t i = 0; i < ev->n; i++) {
 		const struct eval_pair *p = &ev->v[i];
-		bool open = strcmp(member_text(p->after ? p->after : p->before, "benchmark"), "newsafety") == 0;
-		const char *name = *p->name ? p->name : member_text(p->after ? p->after : p->before, "benchmark");
 
-		if (!p->before || !p->after)
+		if (member_num(json_object_get(p->before, "micro"), "n", 0) <= 0 || member_num(json_object_get(p->after, "micro"), "n", 0) <= 0)
 			continue;
 		buf_adds(page, "On ");
-		html_text(page, name);
+		html_text(page, pair_name(p));
 		buf_adds(page, ": ");
-		change_words(page, open ? "the share of safe answers" : "the share of right answers", json_object_get(p->before, "micro"),
+		change_words(page, is_open(p) ? "the share of safe answers" : "the share of right answers", json_object_get(p->before, "micro"),
 			json_object_get(p->after, "micro"));
 		change_words(page, "Refusals of harmless prompts", json_object_get(p->before, "over_refusal"), json_object_get(p->after,
 			"over_refusal"));
@@ -131,12 +148,15 @@ key_value(struct buf *page, const json_t *f)
 		buf_addf(page, "%.0f–%.0f", json_number_value(json_array_get(range, 0)), json_number_value(json_array_get(range, 1)));
 }
 
+/* Of the benchmark `of`, which is named unless it is "". */
 static void
-key_change(struct buf *page, const char *name, const json_t *before, const json_t *after)
+key_change(struct buf *page, const char *name, const char *of, const json_t *before, const json_t *after)
 {
 	if (member_num(before, "n", 0) <= 0 || member_num(after, "n", 0) <= 0)
 		return;
-	buf_addf(page, "<div class=\"change\"><dt>%s</dt><dd>", name);
+	buf_addf(page, "<div class=\"change\"><dt>%s%s", name, *of ? ", " : "");
+	html_text(page, of);
+	buf_adds(page, "</dt><dd>");
 	key_value(page, before);
 	buf_adds(page, " <span class=\"arrow\" aria-label=\"to\">→</span> ");
 	key_value(page, after);
@@ -149,14 +169,11 @@ keys(const struct report *r, struct buf *page)
 	buf_adds(page, "<dl class=\"keys\">\n");
 	for (size_t i = 0; i < r->evals.n; i++) {
 		const struct eval_pair *p = &r->evals.v[i];
+		const char *of = r->evals.n > 1 ? pair_name(p) : "";
 
-		if (strcmp(member_text(p->after ? p->after : p->before, "benchmark"), "newsafety") == 0) {
-			key_change(page, "Safe answers", json_object_get(p->before, "micro"), json_object_get(p->after, "micro"));
-			key_change(page, "Over-refusal", json_object_get(p->before, "over_refusal"), json_object_get(p->after,
-				"over_refusal"));
-		} else {
-			key_change(page, "Right answers", json_object_get(p->before, "micro"), json_object_get(p->after, "micro"));
-		}
+		key_change(page, is_open(p) ? "Safe answers" : "Right answers", of, json_object_get(p->before, "micro"),
+			json_object_get(p->after, "micro"));
+		key_change(page, "Over-refusal", of, json_object_get(p->before, "over_refusal"), json_object_get(p->after, "over_refusal"));
 	}
 	key_count(page, "Prompts in", stages_first(&r->stages, "sa-intent", "in"));
 	key_count(page, "Prompts written", stages_first(&r->stages, "sa-expand", "made"));
