@@ -1,8 +1,8 @@
 /* cublaslt.cpp - the functions of cublasLt.h: products by plain loops, and all checks of sizes and places that a GPU would leave to chance
  *
  * A product's shape decides which algorithms there are: three, of which the middle one is the fastest in pretended time. They add in pieces
- * of different length, so that which one was taken shows in the bits. One that belongs to another shape is refused, which the real library
- * only does when it cannot run it. */
+ * of different length, so that which one was taken shows in the bits. The heuristics' first is the first of them, of few columns the last. One that
+ * belongs to another shape is refused, which the real library only does when it cannot run it. */
 #include <cublasLt.h>
 
 #include <cstdio>
@@ -38,7 +38,7 @@ struct algorithm {
 	uint64_t shape, index, workspace, alignment;
 };
 
-enum { ALGORITHMS = 3 };
+enum { ALGORITHMS = 3, FEW = 24 };
 const size_t VERSION = 130000;
 
 cublasStatus_t
@@ -289,7 +289,8 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cubl
 	}
 	for (; *given < asked && *given < ALGORITHMS; ++*given) {
 		cublasLtMatmulHeuristicResult_t *r = &results[*given];
-		algorithm g = { shape_of(d, a, b, to), (uint64_t)*given, p->workspace / 2, p->alignment[0] };
+		int index = to->cols < FEW ? ALGORITHMS - 1 - *given : *given;
+		algorithm g = { shape_of(d, a, b, to), (uint64_t)index, p->workspace / 2, p->alignment[0] };
 
 		memset(r, 0, sizeof *r);
 		memcpy(&r->algo, &g, sizeof g);

@@ -7,8 +7,9 @@
 
 using namespace cudasim;
 
-/* A sticky error is not modelled: what would be one on a GPU ends the program here. */
+/* What would be a sticky error on a GPU ends the program here, but for the one that CUDASIM_LOST asks for. */
 static cudaError_t last_error;
+static unsigned long long launches;
 
 static cudaError_t
 result(cudaError_t e)
@@ -16,6 +17,13 @@ result(cudaError_t e)
 	if (e != cudaSuccess)
 		last_error = e;
 	return e;
+}
+
+/* What a call that waits says once the device is lost. */
+static cudaError_t
+waited(void)
+{
+	return result(options()->lost && launches >= options()->lost ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
 /* ---- what was read back, for comparing runs ---- */
@@ -181,7 +189,7 @@ extern "C" cudaError_t
 cudaStreamSynchronize(cudaStream_t s)
 {
 	stream_wait(stream_of(s));
-	return cudaSuccess;
+	return waited();
 }
 
 extern "C" cudaError_t
@@ -230,7 +238,7 @@ extern "C" cudaError_t
 cudaEventSynchronize(cudaEvent_t e)
 {
 	event_wait((struct event *)e);
-	return cudaSuccess;
+	return waited();
 }
 
 extern "C" cudaError_t
@@ -251,7 +259,7 @@ extern "C" cudaError_t
 cudaDeviceSynchronize(void)
 {
 	all_wait();
-	return cudaSuccess;
+	return waited();
 }
 
 /* ---- launches ---- */
@@ -280,7 +288,7 @@ cudasim::launch(const void *kernel, const char *name, dim3 grid, dim3 block, siz
 		result(cudaErrorInvalidConfiguration);
 	else if (shared > limit)
 		result(cudaErrorInvalidValue);
-	else
+	else if (++launches < options()->lost || !options()->lost)
 		submit(stream_of(s), [g] {
 			grid_run(&g);
 			time_passes(1e-2f);
@@ -417,6 +425,8 @@ cudaGetErrorString(cudaError_t e)
 		return "out of memory";
 	case cudaErrorInvalidConfiguration:
 		return "invalid configuration argument";
+	case cudaErrorLaunchFailure:
+		return "unspecified launch failure";
 	default:
 		return "another error";
 	}

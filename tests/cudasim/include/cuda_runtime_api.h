@@ -27,6 +27,7 @@ typedef enum cudaError {
 	cudaErrorInvalidDevice = 101,
 	cudaErrorInvalidResourceHandle = 400,
 	cudaErrorNotReady = 600,
+	cudaErrorLaunchFailure = 719,
 } cudaError_t;
 
 enum cudaMemcpyKind {
