@@ -94,8 +94,8 @@ in_chunks(const int *ids, int n, const int *cuts)
 
 static const int whole[] = { 0 };
 
-/* How far `got` is from `want`, of its size: the whole, and the worst row. bf16 has 8 bits, so that each of the dozen arrays that a layer makes is within 0.2%
- * of what was computed; here that comes to 0.018 and 0.039 at most. A bias left out, or positions off by one, to 0.2 and 0.8 at least. */
+/* How far `got` is from `want`, of its size: the whole, and the worst row. bf16 has 8 bits, so that each of the dozen arrays that a layer makes is within
+ * 0.2% of what was computed; here that comes to 0.018 and 0.039 at most. A bias left out, or positions off by one, to 0.2 and 0.8 at least. */
 static void
 near(const char *name, const float *got, const float *want, int rows, int V)
 {
@@ -135,32 +135,35 @@ logits_are_those_of_the_cpu(void)
 	}
 }
 
-/* In chunks that begin and end anywhere, and token by token over the end of a page. */
+/* In chunks that begin and end anywhere, and token by token over the end of a page. The simulator's cuBLASLt takes another algorithm for products of less
+ * than 24 rows, which changes a bf16 number in ten thousand: so there are many of them. */
 static void
 the_same_bits_in_any_chunks(void)
 {
-	static const int cuts[][30] = { { 1, 33, 64, 65, 0 }, { 40, 61, 62, 63, 64, 65, 66, 67, 68, 0 }, { 89, 0 } };
+	static const int cuts[][20] = {
+		{ 1, 33, 64, 65, 0 }, { 40, 61, 62, 63, 64, 65, 66, 67, 68, 0 }, { 20, 40, 60, 80, 0 }, { 7, 14, 21, 28, 35, 42, 49, 56, 63, 70, 77, 84, 0 },
+	};
 
 	for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-		int ids[N];
-		float *want, *got;
-
 		open_gpu(&families[f], ROWS, 4, 0);
-		fill_ids(ids, N, m->c.vocab, 4);
-		want = in_chunks(ids, N, whole);
-		for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+		for (int i = 0; i < 8; i++) {
+			int ids[N];
+			float *want, *got;
+
+			fill_ids(ids, N, m->c.vocab, 4 + i);
+			want = in_chunks(ids, N, whole);
 			kv_trim(pool, true);
-			got = in_chunks(ids, N, cuts[i]);
+			got = in_chunks(ids, N, cuts[i % 4]);
 			CHECK(memcmp(got, want, (size_t)N * m->c.vocab * sizeof *got) == 0);
 			free(got);
+			free(want);
 		}
-		free(want);
 		close_gpu();
 	}
 }
 
-/* Four that share a beginning of two pages, computed by the first of them, then all together for some tokens each: the last logits of each are those that it
- * has alone. Of some rows no logits are wanted, and together they are more than a slice. */
+/* Four that share a beginning of two pages, computed by the first of them, then all together for some tokens each: the last logits of each are those that
+ * it has alone. Of some rows no logits are wanted, and together they are more than a slice. */
 static void
 the_same_bits_alone_and_among_others(void)
 {
@@ -224,7 +227,7 @@ pages_are_used_again(void)
 	}
 	kv = kv_new(pool);
 	CHECK_INT(model_forward(m, &(struct chunk){ kv, ids[0], N, N, NULL }, 1, &e), 0);
-	CHECK(model_forward(m, &(struct chunk){ kv, ids[1], 4 * KV_PAGE, 4 * KV_PAGE, NULL }, 1, &e) < 0 && strstr(e.msg, "no memory for 128 tokens after 90"));
+	CHECK(model_forward(m, &(struct chunk){ kv, ids[1], 4 * KV_PAGE, 0, NULL }, 1, &e) < 0 && strstr(e.msg, "no memory for 128 tokens after 90"));
 	CHECK(model_forward(m, &(struct chunk){ kv, (const int[]){ 301 }, 1, 1, NULL }, 1, &e) < 0 && strstr(e.msg, "token id 301"));
 	kv_free(kv);
 	close_gpu();
@@ -330,12 +333,14 @@ what_cannot_be_done_is_told(void)
 static void
 devices_are_spelt(void)
 {
-	static const char *const bad[] = { "", "gpu", "cuda:", "cuda:x", "cuda1", "cuda:0GiB", "cuda:1:", "cuda:1:2", "cuda:24", "cuda:123", "cuda:1:24GiB:", "cuda:24gib", "cpu:1" };
+	static const char *const bad[] = {
+		"", "gpu", "cuda:", "cuda:x", "cuda1", "cuda:0GiB", "cuda:1:", "cuda:1:2", "cuda:123", "cuda:1:24GiB:", "cuda:24gib", "cpu:1",
+	};
 	struct device_option d;
 	struct err e;
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		if (strcmp(bad[i], "cuda:24") != 0 && !CHECK(device_option_parse(&d, bad[i], &e) < 0))
+		if (!CHECK(device_option_parse(&d, bad[i], &e) < 0))
 			printf("#   %s\n", bad[i]);
 	CHECK(device_option_parse(&d, "cpu", &e) == 0 && !d.cuda);
 	CHECK(device_option_parse(&d, "cuda", &e) == 0 && d.cuda && d.index == 0 && d.memory == 0);
