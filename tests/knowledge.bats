@@ -153,6 +153,14 @@ right() {
 	expect_stderr_has "data/mapping.json: "
 }
 
+@test "mmlu: a directory whose zip was not unpacked is told so" {
+	exam test
+	rm -r data/test data/data/test 2>/dev/null || true
+	exam_run mmlu
+	expect_status 2
+	expect_stderr_has "data: no folder 'test' in it: unpack the benchmark's zip there"
+}
+
 @test "mmlu: a local model without any other server, the same letters at any -j" {
 	exam test
 	run_filter sa-eval mmlu -e "local:$ROOT/pipelines/nano/student" -j 1 --shots 1 --data data --out one

@@ -209,6 +209,17 @@ folder_of(const char *dir, const char *split)
 	return data;
 }
 
+/* The files are published as a zip, which is easily left packed. */
+static int
+check_folder(const char *dir, const char *folder, const char *split, struct err *e)
+{
+	char *in = join(folder, split);
+	int rc = access(in, F_OK) == 0 ? 0 : err_set(e, "%s: no folder '%s' in it: unpack the benchmark's zip there", dir, split);
+
+	free(in);
+	return rc;
+}
+
 int
 exam_load(struct exam *x, const char *dir, const char *split, size_t shots, struct err *e)
 {
@@ -219,6 +230,8 @@ exam_load(struct exam *x, const char *dir, const char *split, size_t shots, stru
 	*x = (struct exam){ 0 };
 	XXH3_64bits_reset(h);
 	rc = read_mapping(x, mapping, e);
+	if (rc == 0)
+		rc = check_folder(dir, folder, split, e);
 	for (size_t i = 0; i < x->subjects && rc == 0; i++) {
 		XXH3_64bits_update(h, x->subject[i].name, strlen(x->subject[i].name) + 1);
 		if (shots)
