@@ -117,6 +117,37 @@ devices_that_are_none_are_refused(void)
 	CHECK(device_parse(&d, "cpu", &e) == 0 && !d.cuda);
 }
 
+/* Of 16 bytes a parameter 10 are divided; what goes between cards is 6 but for the own part, and the lowest layer and the tied embedding, which are done
+ * last, cannot be hidden. */
+static void
+several_cards_divide_and_hide(void)
+{
+	double n = 1235814400, last = (128256.0 + 2 * (2048 + 512) + 3 * 8192) * 2048;
+
+	for (int ranks = 2; ranks <= 16; ranks *= 2) {
+		struct planned of = { .c = &llama_1b, .tokens = 2048, .length = 2048, .accum = 4, .all = (size_t)n, .trained = (size_t)n, .threads = 1, .ranks = ranks };
+		double others = (ranks - 1.0) / ranks, link;
+		struct plan p;
+		struct err e;
+
+		CHECK_INT(device_parse(&of.device, "cuda:h100", &e), 0);
+		plan_make(&p, &of);
+		link = of.device.link * 0.75;
+		CHECK_NUM(item(&p, "weights that are trained, high"), 2 * n, 1e4);
+		CHECK_NUM(item(&p, "weights that are trained, low"), 2 * n / ranks, 1e4);
+		CHECK_NUM(item(&p, "first moments"), 4 * n / ranks, 1e4);
+		CHECK_NUM(item(&p, "gradients, float"), 4 * n, 1e4);
+		CHECK_NUM(p.sums.bytes, 4 * n * others, 1e5);
+		CHECK_NUM(p.weights.bytes, 2 * n * others, 1e5);
+		CHECK_NUM(p.sums.seconds, p.sums.bytes / link, 1e-6);
+		CHECK_NUM(p.sums.exposed, 4 * last * others / link, 1e-5);
+		CHECK(p.weights.exposed >= 2 * 128256.0 * 2048 * others / link && p.weights.exposed < p.weights.seconds / 2);
+		of.device.link /= 1000;	/* nothing is hidden where it takes so long */
+		plan_make(&p, &of);
+		CHECK(p.sums.exposed > 0.99 * p.sums.seconds && p.sums.exposed <= p.sums.seconds && p.weights.exposed > 0.99 * p.weights.seconds);
+	}
+}
+
 int
 main(void)
 {
@@ -125,5 +156,6 @@ main(void)
 	RUN(operations_a_token_are_those_of_the_shape);
 	RUN(a_published_run_on_one_card_comes_out_within_15_percent);
 	RUN(devices_that_are_none_are_refused);
+	RUN(several_cards_divide_and_hide);
 	return t_done();
 }

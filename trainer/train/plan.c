@@ -25,10 +25,11 @@
 
 static const struct card {
 	const char *name, *title;
-	double gib, flops, bytes;
-} cards[] = {	/* NVIDIA's datasheets: dense bf16 with float sums */
-	{ "3090", "RTX 3090", 24, 71e12, 0.936e12 }, { "4090", "RTX 4090", 24, 165.2e12, 1.008e12 }, { "a100", "A100 SXM 80 GB", 80, 312e12, 2.039e12 },
-	{ "h100", "H100 SXM", 80, 989.4e12, 3.35e12 }, { "h200", "H200 SXM", 141, 989.4e12, 4.8e12 },
+	double gib, flops, bytes, link;
+} cards[] = {	/* NVIDIA's datasheets: dense bf16 with float sums; PCIe 4.0 x16, or NVLink's half of both ways */
+	{ "3090", "RTX 3090", 24, 71e12, 0.936e12, 31.5e9 }, { "4090", "RTX 4090", 24, 165.2e12, 1.008e12, 31.5e9 },
+	{ "a100", "A100 SXM 80 GB", 80, 312e12, 2.039e12, 300e9 }, { "h100", "H100 SXM", 80, 989.4e12, 3.35e12, 450e9 },
+	{ "h200", "H200 SXM", 141, 989.4e12, 4.8e12, 450e9 },
 };
 
 #define CARDS (sizeof cards / sizeof *cards)
@@ -41,7 +42,8 @@ device_parse(struct device *d, const char *text, struct err *e)
 	*d = (struct device){ 0 };
 	for (size_t i = 0; i < CARDS; i++)
 		if (strncmp(text, "cuda:", 5) == 0 && strcmp(text + 5, cards[i].name) == 0) {
-			*d = (struct device){ .cuda = true, .card = cards[i].title, .memory = cards[i].gib * GIB, .flops = cards[i].flops, .bytes = cards[i].bytes };
+			*d = (struct device){ .cuda = true, .card = cards[i].title, .memory = cards[i].gib * GIB, .flops = cards[i].flops, .bytes = cards[i].bytes,
+					      .link = cards[i].link };
 			return 0;
 		}
 	if (strncmp(text, "cpu:", 4) == 0 && device_option_size(text + 4) > 0)
@@ -129,14 +131,14 @@ memory_of_cpu(struct plan *p, const struct planned *of)
 /* ---- time ---- */
 
 static void
-work(struct plan *p, const struct planned *of, const char *what, double flops, double bytes, double part)
+work(struct plan *p, const struct planned *of, int where, const char *what, double flops, double bytes, double part)
 {
 	const struct device *d = &of->device;
 	double seconds = d->flops > 0 ? flops / (d->flops * part) : 0;
 
 	if (d->bytes > 0)
 		seconds = fmax(seconds, bytes / (d->bytes * COPIES));
-	p->op[p->ops++] = (struct op){ what, flops, bytes, seconds };
+	p->op[p->ops++] = (struct op){ what, flops, bytes, seconds, where };
 	p->seconds += seconds;
 }
 
@@ -153,20 +155,20 @@ time_of(struct plan *p, const struct planned *of)
 	const struct config *c = of->c;
 	struct per_token n = per_token(c);
 	double rows = of->tokens * of->accum, L = c->layers, V = c->vocab, size = of->device.cuda ? 2 : 4, again = p->keep == KEEP_BLOCKS ? 1 : 0;
-	double qkvo = 0, mlp = 0, attend = 2.0 * L * c->heads * c->head_dim * of->length * rows;
+	double own = (double)of->trained / (of->ranks > 1 ? of->ranks : 1), qkvo = 0, mlp = 0, attend = 2.0 * L * c->heads * c->head_dim * of->length * rows;
 	int out, in;
 
 	for (enum projection j = 0; j < PROJECTIONS; j++) {
 		projection_shape(c, j, &out, &in);
 		*(j <= PROJ_O ? &qkvo : &mlp) += L * out * in;
 	}
-	work(p, of, "products of attention", product(of, qkvo, rows) + again * 2 * rows * qkvo, of->accum * 3 * size * qkvo + 3 * size * rows * L * n.attention, PRODUCTS);
-	work(p, of, "products of the MLP", product(of, mlp, rows) + again * 2 * rows * mlp, of->accum * 3 * size * mlp + 3 * size * rows * L * n.products, PRODUCTS);
-	work(p, of, "attention", attend * (3 + again), 4 * size * rows * L * n.attention, ATTENTION);
-	work(p, of, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * (4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products), 1);
-	work(p, of, "head", product(of, V * c->hidden, rows), of->accum * 3 * size * V * c->hidden, PRODUCTS);
-	work(p, of, "cross entropy", 10 * rows * V, 2 * size * rows * V, 1);
-	work(p, of, "gradients to zero, their norm, AdamW", 14.0 * of->trained, 36.0 * of->trained, 1);
+	work(p, of, IN_LAYERS, "products of attention", product(of, qkvo, rows) + again * 2 * rows * qkvo, of->accum * 3 * size * qkvo + 3 * size * rows * L * n.attention, PRODUCTS);
+	work(p, of, IN_LAYERS, "products of the MLP", product(of, mlp, rows) + again * 2 * rows * mlp, of->accum * 3 * size * mlp + 3 * size * rows * L * n.products, PRODUCTS);
+	work(p, of, IN_LAYERS, "attention", attend * (3 + again), 4 * size * rows * L * n.attention, ATTENTION);
+	work(p, of, IN_LAYERS, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * (4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products), 1);
+	work(p, of, IN_HEAD, "head", product(of, V * c->hidden, rows), of->accum * 3 * size * V * c->hidden, PRODUCTS);
+	work(p, of, IN_HEAD, "cross entropy", 10 * rows * V, 2 * size * rows * V, 1);
+	work(p, of, IN_UPDATE, "gradients to zero, their norm, AdamW", 14.0 * own, 4.0 * of->trained + 32 * own, 1);
 }
 
 double
@@ -193,10 +195,12 @@ plan_make(struct plan *p, const struct planned *of)
 			break;
 	}
 	time_of(p, of);
-	if (of->device.flops == 0) {
+	if (of->device.flops == 0)
 		p->seconds = 0;
+	if (of->device.cuda && of->ranks > 1)
+		plan_links(p, of);
+	if (p->seconds == 0)
 		return;
-	}
 	p->tokens_per_s = of->tokens * of->accum / p->seconds;
 	p->mfu = plan_flops(of->c, of->all, of->tokens * of->accum, of->length) / p->seconds / of->device.flops;
 }
@@ -234,6 +238,24 @@ print_memory(const struct plan *p, const struct planned *of)
 }
 
 static void
+print_link(const char *what, const char *during, const struct links *l)
+{
+	printf("%-38s %9s %9.2f %9.2f   and %.2f during the %s\n", what, "", l->bytes / 1e9, l->exposed * 1e3, (l->seconds - l->exposed) * 1e3, during);
+}
+
+static void
+print_links(const struct plan *p, const struct planned *of)
+{
+	if (p->sums.seconds > 0) {
+		print_link("gradients to and from the others", "backward", &p->sums);
+		print_link("weights to and from the others", "next forward", &p->weights);
+	} else {
+		printf("%.2f GB of gradients and %.2f GB of weights go each way between %d cards; the time that takes is not counted\n", p->sums.bytes / 1e9,
+		       p->weights.bytes / 1e9, of->ranks);
+	}
+}
+
+static void
 print_time(const struct plan *p, const struct planned *of)
 {
 	printf("\n%-38s %9s %9s %9s\n", "a step", "TFLOP", "GB", of->device.flops ? "ms" : "");
@@ -243,8 +265,10 @@ print_time(const struct plan *p, const struct planned *of)
 			printf(" %9.2f", p->op[i].seconds * 1e3);
 		putchar('\n');
 	}
+	if (p->sums.bytes > 0)
+		print_links(p, of);
 	if (of->device.flops)
-		printf("expected: %.0f tokens/s, %.1f%% MFU of %.1f TFLOP/s%s%s; computed, not measured\n", p->tokens_per_s, 100 * p->mfu, of->device.flops / 1e12,
+		printf("expected: %.0f tokens/s%s, %.1f%% MFU of %.1f TFLOP/s%s%s; computed, not measured\n", p->tokens_per_s, of->ranks > 1 ? " a rank" : "", 100 * p->mfu, of->device.flops / 1e12,
 		       of->device.card ? ", the datasheet of the " : "", of->device.card ? of->device.card : "");
 	else
 		printf("the time is not known without --peak\n");
@@ -258,7 +282,8 @@ plan_print(const struct plan *p, const struct planned *of)
 	printf("%zu parameters, %zu of them trained; %d tokens a micro-batch in sequences of %d, %g micro-batches a step\n", of->all, of->trained, of->tokens,
 	       of->length, of->accum);
 	if (of->ranks > 1)
-		printf("of each of %d ranks, which divide the micro-batches and the moments; the time of what they send to one another is not counted\n", of->ranks);
+		printf("of each of %d ranks, which divide the micro-batches and the moments%s\n", of->ranks,
+		       of->device.cuda ? "" : "; the time of what they send to one another is not counted");
 	print_memory(p, of);
 	if (!p->fits) {
 		most = longest(of);

@@ -13,9 +13,15 @@
  * which adds nothing up by atomics), so the tensor cores have to reach 0.53. That may be on cards where mma.sync has the datasheet's rate (A100, RTX); of an H100's
  * it has 0.63 (Luo et al. 2024), so rather 0.25 there, and a step of 2,048 tokens of a 1B model takes 4% longer. Computed: no GPU has run it.
  *
+ * Several ranks, a card each, on one machine. Each sends and receives 4 bytes a trained parameter for the sum of the gradients and 2 for the weights, but for its
+ * own part, at 0.75 of the datasheet's rate of its link. The sums of a few layers go while the backward of the last micro-batch is below them, the weights while
+ * the next forward is before them; what is left (the embedding's at least, which is done last) is exposed and counted. Cards on PCIe are taken to have its 16 lanes
+ * for themselves and to reach each other; the RTX 4090 cannot, by NVIDIA's choice, and takes longer. Between machines the link is the network's, which is not known.
+ *
  * Against what was published: llmq's 1.5B run on one H100 (58,900 tokens/s, 56.7% MFU) comes out within 3%, and 0.70 was chosen with it in view. The runs on
- * eight H100 do not: of llm.c's 1.5B GPT-2 (46%) and torchtitan's 8B (33-39%) a quarter to a half is missing, since what cards say to one another is not in the
- * arithmetic, nor the gaps between kernels of an eager framework; torchtitan also makes activations again and counts attention as if it were not causal. */
+ * eight H100 do not: of llm.c's 1.5B GPT-2 (46%) and torchtitan's 8B (33-39%) a quarter to a half is missing. What cards say to one another explains little of it
+ * (llm.c: 24 ms at most of a step of 2.7 s); gaps between kernels, an eager framework's most of all, are not in the arithmetic; torchtitan also makes
+ * activations again and counts attention as if it were not causal. */
 #ifndef SA_PLAN_H
 #define SA_PLAN_H
 
@@ -28,6 +34,7 @@ struct device {
 	const char *card;	/* of the table in plan.c; NULL: none with this memory */
 	double memory;		/* bytes; 0: not said */
 	double flops, bytes;	/* a second, by the datasheet, dense bf16; 0: not known */
+	double link;		/* bytes a second each way to the other cards of a machine, by the datasheet; 0: not known */
 };
 
 /* What device_option.h takes, "cpu:24GiB", or "cuda:h100", a card of the table. 0, or -1 with a message. */
@@ -60,7 +67,12 @@ struct plan {
 	struct op {
 		const char *what;
 		double flops, bytes, seconds;	/* of a step */
+		enum { IN_LAYERS, IN_HEAD, IN_UPDATE } part;
 	} op[PLAN_ITEMS];
+	struct links {		/* with several ranks on cards: gradients to be summed, weights that were updated */
+		double bytes;		/* of a step, each way */
+		double seconds, exposed;	/* in all, and those in which nothing else is done; 0: not known */
+	} sums, weights;
 	int items, ops;
 	enum keep keep;
 	bool fits;		/* or nothing says how much there is */
@@ -68,6 +80,9 @@ struct plan {
 	double seconds;		/* a step; 0: not known */
 	double tokens_per_s, mfu;
 };
+
+/* Fills in sums and weights, and adds what is exposed of them to the seconds. For plan_make(). */
+void plan_links(struct plan *p, const struct planned *of);
 
 /* Pure. */
 void plan_make(struct plan *p, const struct planned *of);
