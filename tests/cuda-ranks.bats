@@ -6,15 +6,18 @@ setup() {
 	sa_setup
 	command -v mpirun >/dev/null || skip "there is no mpirun (Debian: openmpi-bin)"
 	[ -e "$BUILD/cudasim/mpi.so" ] || skip "mpi.so was not built: there was no mpicc (Debian: libopenmpi-dev)"
-	if nm "$BUILD/sa-train" | grep -q -e __tsan_init -e __asan_init; then skip "what is preloaded comes before the sanitizer's library"; fi
+	if nm "$BUILD/sa-train" | grep -q __tsan_init; then skip "Open MPI is not built for ThreadSanitizer, which takes its locks for errors"; fi
+	how=plain preload=$BUILD/cudasim/mpi.so
+	if nm "$BUILD/sa-train" | grep -q __asan_init; then how=asan preload="$(cc -print-file-name=libasan.so):$preload"; fi
+	export ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS	# what the launchers of MPI never release is no leak of ours
 	T=$ROOT/tests/goldens/train
 	jq '.architectures = ["Qwen2ForCausalLM"] | .model_type = "qwen2" | .head_dim = 16 | .num_attention_heads = 2 | .num_key_value_heads = 1 |
 		.num_hidden_layers = 3 | .tie_word_embeddings = false | .torch_dtype = "float32"' "$T/tiny/config.json" >shape.json
 	tiny=(--init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 3e-3 --batch 1 --accum 4 --warmup-ratio 0.1 --seed 7 --threads 1 --dtype f32)
 	gpu=("${tiny[@]}" --device cuda)
-	export SA_CUDA=$BUILD/cudasim/plain/sa-cuda.so SA_NCCL=$BUILD/cudasim/plain/sa-cuda.so
+	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_NCCL=$BUILD/cudasim/$how/sa-cuda.so
 	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
-	mpirun=(mpirun --oversubscribe --bind-to none -x "LD_PRELOAD=$BUILD/cudasim/mpi.so")
+	mpirun=(mpirun --oversubscribe --bind-to none -x "LD_PRELOAD=$preload")
 }
 
 train() { run_filter sa-train "$@"; }
@@ -188,16 +191,10 @@ stopped() {
 	assert_equal "$(grep -c "nothing was saved" stderr)" 1
 }
 
-@test "cuda-ranks: what is not there, or does not go together, is told once" {
+@test "cuda-ranks: without NCCL it is told once" {
 	SA_NCCL=/nowhere/libnccl.so.2 ranks 2 "${gpu[@]}" --out out
 	expect_status 2
 	expect_stderr_has "--device cuda in several processes needs NCCL: /nowhere/libnccl.so.2: "
 	assert_equal "$(grep -c "needs NCCL" stderr)" 1
-	ranks 2 "${tiny[@]}" --device cuda:1 --out out
-	expect_status 2
-	expect_stderr_has "--device cuda:1 is for one process"
-	CUDASIM_DEVICES=2 ranks 3 "${gpu[@]}" --out out
-	expect_status 2
-	expect_stderr_has "3 processes on this machine, and 2 GPUs: start one process a GPU"
 	[ ! -e out/log.jsonl ]
 }

@@ -4,7 +4,7 @@
  * order that obeys streams and events; so a missing wait is seen in some seeds. Streams of their own and the legacy stream order each
  * other, unless they are made non-blocking: as in CUDA. Work that depends on other processes (nccl.cpp) runs when it can; nothing is blocked by it but
  * what comes after it. */
-#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
@@ -130,7 +130,7 @@ void
 work_goes_on(void)
 {
 	if (!run_some())
-		sched_yield();
+		usleep(50);
 }
 
 /* Device memory is opened once for all that is run: closing gigabytes after each of thousands of kernels takes longer than they do. */
@@ -148,7 +148,7 @@ wait_for(int id)
 			if (ready(work_of(w)) && (need[w - first] || random_bits() % 4 == 0))
 				can.push_back(w);
 		if (can.empty())
-			sched_yield();	/* until another process has done its part */
+			usleep(50);	/* until another process has done its part */
 		else
 			run_one_of(can);
 	}

@@ -392,6 +392,11 @@ what_cannot_be_done_is_told(void)
 	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "needs NCCL: /nowhere/libnccl.so.2"));
 	setenv("SA_NCCL", "libm.so.6", 1);
 	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "libm.so.6 has no nccl"));
+	d.index = 1;
+	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "--device cuda:1 is for one process"));
+	d.index = 0;
+	s->alone.local = 3;
+	CHECK(!gpu_engine(s->m, &o, NULL, T, &d, 0, &e) && strstr(e.msg, "3 processes on this machine, and 2 GPUs: start one process a GPU"));
 	optim_free(&o);
 	free(so);
 	setting_free(s);
@@ -407,6 +412,7 @@ main(int argc, char **argv)
 	(void)argc;
 	snprintf(path, sizeof path, "%.*s/../cudasim/" HOW "/sa-cuda.so", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
 	setenv("SA_CUDA", path, 0);
+	setenv("CUDASIM_DEVICES", "2", 1);
 	RUN(gradients_are_those_of_the_cpu);
 	RUN(what_is_made_again_has_the_same_bits);
 	RUN(frozen_tensors_change_no_other_gradient);

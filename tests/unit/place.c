@@ -1,5 +1,6 @@
 /* place.c - what the ranks of a run have of its trained parameters on their GPUs: all of it together, nothing twice */
 #include "cudaload.h"
+#include "scratch.h"
 #include "t.h"
 
 static const struct config shapes[] = {
@@ -74,13 +75,16 @@ check(const struct config *c, const bool *trained, int ranks)
 	unsigned char *owned = NULL, *updated = NULL;
 	struct gpu_place p;
 	struct arena a;
+	size_t plan;
 
 	run.tensors = table;
+	plan = gpu_place_plan(&run, NULL);
 	for (run.rank = 0; run.rank < ranks; run.rank++) {
 		if (run.rank > 0)
 			gpu_place_free(&p);
 		arena_begin(&a, NULL, SIZE_MAX / 4);
 		gpu_place(&p, &a, &run);
+		CHECK(gpu_place_plan(&run, NULL) == plan && a.most == plan - GPU_WORKSPACE);
 		if (!owned) {
 			owned = xcalloc(p.trained, 1);
 			updated = xcalloc(p.trained, 1);
