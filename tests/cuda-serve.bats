@@ -1,4 +1,4 @@
-# cuda-serve.bats - sa-serve --device cuda, on the simulated GPU of tests/cudasim: that it answers as the CPU does, through filters too, and how it fails
+# cuda-serve.bats - sa-serve --device cuda, on the simulated GPU of tests/cudasim: that it answers as the CPU does, to filters too, and how it fails
 
 load lib
 load serve
@@ -83,6 +83,23 @@ told() {
 	SA_DEVICE=gpu run_filter sa-ppl -e "local:$CK"
 	expect_status 2
 	expect_stderr_has "--device gpu: cpu, cuda, cuda:N"
+}
+
+@test "cuda-serve: sa-eval has the answers of the CPU" {
+	mkdir -p data/dev data/test
+	echo '{"sums": {"name": "small sums", "category": "STEM"}}' >data/mapping.json
+	echo 'What is it?,one,two,none,four,C' >data/dev/sums_dev.csv
+	printf '1 + 1?,2,1,0,none,A\n1 + 2?,2,3,0,none,B\n' >data/test/sums_test.csv
+	for d in cpu cuda; do
+		start "${gpu[@]}" --device $d
+		run_filter sa-eval mmlu -e "http://127.0.0.1:$port/v1" -m "$name" --shots 0 --data data --out $d
+		expect_status 0
+		kill "$pid"
+		ends
+	done
+	cmp <(jq -c '[.id, .response]' cpu/results.jsonl) <(jq -c '[.id, .response]' cuda/results.jsonl)
+	# a letter's is the sum over the prompt's tokens
+	jq -es '[group_by(.id)[] | map(.logprobs | map(.)) | transpose[] | (.[0] / .[1] - 1 | fabs)] | length == 8 and max < 2e-3' {cpu,cuda}/results.jsonl >/dev/null
 }
 
 @test "cuda-serve: what is not there, does not fit or is the CPU's is told" {

@@ -16,6 +16,7 @@ teardown() {
 
 # start ARG... - a server on a port of the kernel's choice: $pid, $port
 start() {
+	rm -f log	# of the one before
 	sa-serve "$CK" --port 0 "$@" 2>log 3>&- &
 	pid=$!
 	wait_until 60 grep -q ready log

@@ -1,4 +1,6 @@
 /* cudaserve.c - the serving pass of a GPU, run by the simulator (tests/cudasim), against the CPU's in float */
+#include <unistd.h>
+
 #include "cudaopen.h"
 #include "fit.h"
 #include "forward_device.h"
@@ -163,7 +165,7 @@ the_same_bits_in_any_chunks(void)
 }
 
 /* Four that share a beginning of two pages, computed by the first of them, then all together for some tokens each: the last logits of each are those that
- * it has alone. Of some rows no logits are wanted, and together they are more than a slice. */
+ * it has alone. Of some rows no logits are wanted, and together they are more than a slice, which is of two sequences. */
 static void
 the_same_bits_alone_and_among_others(void)
 {
@@ -174,7 +176,7 @@ the_same_bits_alone_and_among_others(void)
 	struct chunk c[SEQUENCES];
 	struct err e;
 
-	open_gpu(&families[2], ROWS, SEQUENCES, 0);
+	open_gpu(&families[2], ROWS, SEQUENCES / 2, 0);
 	V = m->c.vocab;
 	logits = calloc((size_t)SEQUENCES * V, sizeof *logits);
 	for (int s = 0; s < SEQUENCES; s++) {
@@ -255,6 +257,75 @@ what_is_no_bf16_is_rounded(void)
 	free(got);
 	free(want);
 	close_gpu();
+}
+
+static void
+put_config(const struct config *c, const char *dir)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/config.json", dir);
+	f = fopen(path, "w");
+	fprintf(f, "{\"architectures\":[\"Qwen2ForCausalLM\"],\"hidden_size\":%d,\"num_hidden_layers\":%d,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
+		   "\"head_dim\":%d,\"intermediate_size\":%d,\"vocab_size\":%d,\"max_position_embeddings\":%d,\"rms_norm_eps\":1e-5,"
+		   "\"tie_word_embeddings\":true,\"rope_theta\":10000,\"hidden_act\":\"silu\"}", c->hidden, c->layers, c->heads, c->kv_heads, c->head_dim, c->ffn,
+		c->vocab, c->max_pos);
+	CHECK(fclose(f) == 0);
+}
+
+/* A checkpoint's mapped files, stored as d: its logits. */
+static float *
+from_files(const char *dir, enum dtype d, const int *ids, int n)
+{
+	struct cuda_wish w = { .device.cuda = true, .tokens = ROWS, .sequences = 1, .context = 300 };
+	float *logits = NULL;
+	struct err e;
+
+	model_of(&families[1]);
+	put_config(&m->c, dir);
+	CHECK_INT(model_save(m, dir, d, &e), 0);
+	model_free(m);
+	m = model_open(dir, WEIGHTS_AUTO, &ops_cpu, mach, &e);
+	if (!CHECK(m && cuda_open(m, &w, &e) == 0)) {
+		printf("# %s\n", e.msg);
+		exit(1);
+	}
+	gpu = m->device;
+	pool = kv_pool_numbered(gpu->pages);
+	logits = in_chunks(ids, n, whole);
+	close_gpu();
+	return logits;
+}
+
+/* bf16 numbers are the same in bf16 and float files; float16 ones lose those that are small. */
+static void
+checkpoints_of_all_formats_are_taken(void)
+{
+	char dir[] = "/tmp/cudaserve.XXXXXX", path[256];
+	int ids[N], V = mid_config().vocab;
+	float *want, *got;
+
+	if (!CHECK(mkdtemp(dir) != NULL))
+		return;
+	fill_ids(ids, N, V, 6);
+	open_gpu(&families[1], ROWS, 1, 0);
+	want = in_chunks(ids, N, whole);
+	close_gpu();
+	for (enum dtype d = DT_F32; d <= DT_BF16; d++) {
+		got = from_files(dir, d, ids, N);
+		if (d == DT_F16)
+			near("float16", got, want, N, V);
+		else
+			CHECK(memcmp(got, want, (size_t)N * V * sizeof *got) == 0);
+		free(got);
+	}
+	free(want);
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, i ? "config.json" : "model.safetensors");
+		unlink(path);
+	}
+	rmdir(dir);
 }
 
 static bool
@@ -360,6 +431,7 @@ main(int argc, char **argv)
 	RUN(the_same_bits_alone_and_among_others);
 	RUN(pages_are_used_again);
 	RUN(what_is_no_bf16_is_rounded);
+	RUN(checkpoints_of_all_formats_are_taken);
 	RUN(memory_is_planned);
 	RUN(what_cannot_be_done_is_told);
 	RUN(devices_are_spelt);

@@ -136,7 +136,7 @@ put_weights(struct serving *g, const struct serving_start *s)
 		for (size_t k = 0, n; !e && k < t->count; k += n) {
 			n = t->count - k < SEND ? t->count - k : SEND;
 			if (t->dtype == DT_BF16)
-				e = device_send(&g->device, to + k, (const uint16_t *)t->data + k, n * sizeof *to);
+				e = device_send(&g->device, to + k, (const char *)t->data + k * sizeof *to, n * sizeof *to);
 			else
 				e = put_converted(g, to + k, t, k, n, low);
 		}
