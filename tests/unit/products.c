@@ -6,6 +6,7 @@
 
 static const int shapes[][3] = {	/* T, K, N */
 	{ 1, 1, 1 }, { 1, 256, 33 }, { 2, 5, 3 }, { 7, 300, 100 }, { 13, 33, 31 }, { 3, 1024, 17 }, { 5, 1060, 4 }, { 32, 2080, 66 }, { 101, 512, 129 }, { 600, 100, 260 },
+	{ 10, 2200, 800 }, { 140, 2600, 40 },	/* several groups of a unit, several slabs of x */
 };
 
 #define EACH_SHAPE(s) for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)

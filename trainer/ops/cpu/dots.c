@@ -13,17 +13,6 @@ typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 #define FETCH_LINE 64
 
-/* Bytes from..to of each row of the strip. */
-INLINE void
-fetch(const struct strip *s, size_t from, size_t to)
-{
-	int j;
-
-	for (; from < to; from += FETCH_LINE)
-		for (j = 0; j < STRIP; j++)
-			__builtin_prefetch(s->w[j] + from);
-}
-
 INLINE void
 put4(float *out, v4 sums, size_t cols, bool accum)
 {

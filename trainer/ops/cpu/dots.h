@@ -14,6 +14,7 @@
 
 #define STRIP 4		/* rows of the matrix in a tile */
 #define BLOCK_BYTES 2048	/* of x, in a block of K: six rows of x and four of the matrix lie in the first cache together */
+#define FETCH 4		/* most runs fetched with a tile */
 
 /* Four rows of the matrix, from some element on; past the matrix's last row, that one again. */
 struct strip {
@@ -24,13 +25,15 @@ struct strip {
 struct dots {
 	enum dtype native;	/* of x, and of rows that were widened */
 	size_t lanes;		/* elements of a vector: x is followed by zeros up to a multiple of that */
+	size_t rows;		/* most rows of x in a tile */
 	/* n floats as `native`, zeros up to a multiple of lanes */
 	void (*take)(void *to, const float *x, size_t n);
 	/* n elements of a row of dtype d as `native`; the same zeros */
 	void (*widen)(void *to, enum dtype d, const char *w, const float *scale, size_t n);
-	/* out[r, 0..cols) = (accum ? out : 0) + x[r, 0..k) w^T, cols <= STRIP. ldx in bytes. The lines of `next` are fetched meanwhile, unless NULL. */
+	/* out[r, 0..cols) = (accum ? out : 0) + x[r, 0..k) w^T, cols <= STRIP. ldx in bytes. Meanwhile what k elements of a row take is fetched from
+	 * each of ahead[0..fetch), fetch 0, 1, 2 or 4. */
 	void (*run[DT_INT8 + 1])(float *out, size_t ldo, const char *x, size_t ldx, size_t rows, const struct strip *s, size_t cols, size_t k, bool accum,
-				 const struct strip *next);
+				 const char *const *ahead, int fetch);
 };
 
 /* What this matrix is multiplied with on that instruction set. */

@@ -1,8 +1,9 @@
-/* products.c - matrix products over a checkpoint's rows: blocks of K, ranges of rows, threads
+/* products.c - matrix products over a checkpoint's rows: units, groups of rows, blocks of K, threads
  *
- * A unit of work is a range of a matrix's rows times a chunk of x's. Its x is converted once, a slab of K at a time so that it stays in the second
- * cache; strips of four matrix rows then pass over it, a block of K at a time. Few rows of x read the matrix where it lies; for many, a strip's block
- * is copied first (and widened, if it must be), since it is read again and again: the bits are the same. */
+ * A unit of work is a range of a matrix's rows times a chunk of x's. It is gone through in groups of the matrix's rows that lie in the second cache: for a block
+ * of K and a tile's rows of x, which then stay in the first cache, all strips of the group pass by. Meanwhile the next group is fetched in the order in
+ * which it lies in memory, whatever unit it is of. With x passing by instead, its misses queued behind the fetches: products and reading took turns, and
+ * eight rows of x took as long as both together. The order of sums is dots.h's, so none of this shows in the bits. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -14,8 +15,11 @@
 #define X_BYTES (576 << 10)	/* of x at a time */
 #define CHUNK 258		/* most rows of x; a multiple of a tile's */
 #define RANGE 256		/* most rows of the matrix */
-#define FEW 12			/* rows of x up to which the matrix is read where it lies */
-#define ROW_BYTES (BLOCK_BYTES + 64)	/* copied rows do not lie a multiple of the page apart */
+#define GROUP_BYTES (128 << 10)	/* of the matrix at a time */
+#define GROUP_BLOCKS 2		/* of K: runs of a page in a row of bf16 numbers */
+#define GROUP 16		/* most strips in them */
+#define X_NEAR (16 << 10)	/* so little of x stays in the first cache anyway */
+#define ROW_BYTES (BLOCK_BYTES + 64)	/* widened rows do not lie a multiple of the page apart */
 
 struct job {
 	struct mach *m;
@@ -28,13 +32,23 @@ struct job {
 	atomic_size_t next;		/* the next unit that nobody has begun */
 };
 
-/* A unit on its way. */
-struct unit {
+/* A unit and a group in it: rows n..end of the matrix, elements k0..k1 of the sums. */
+struct place {
 	const struct product *p;
 	const struct dots *dots;
 	size_t t0, t1, n0, n1;
-	char *x, *copy;		/* scratch: x's slab and a strip's block */
-	size_t ldx;		/* bytes */
+	size_t slab, from;		/* of K: as many blocks as there is room for of x; where the one that k0 is in begins */
+	size_t k0, k1, n, end;
+};
+
+/* One thread's. */
+struct worker {
+	struct job *j;
+	char *x, *wide;			/* scratch: x's slab, a group's block widened */
+	size_t ldx;			/* bytes */
+	struct place has;		/* what x's slab is of */
+	const char *ahead;		/* what is to be fetched next: runs of a block, row by row; NULL: nothing */
+	size_t run, runs, row, rows, stride;	/* which, how many in a row; the row, how many; bytes from one to the next */
 };
 
 static size_t
@@ -49,69 +63,7 @@ round_up(size_t n, size_t unit)
 	return (n + unit - 1) / unit * unit;
 }
 
-static void
-strip_at(struct strip *s, const struct matrix *w, size_t n, size_t k)
-{
-	size_t groups = matrix_groups(w->K), j, row;
-
-	for (j = 0; j < STRIP; j++) {
-		row = min_size(n + j, w->N - 1);
-		s->w[j] = (const char *)w->rows + (row * w->K + k) * dtype_size(w->dtype);
-		s->scale[j] = w->dtype == DT_INT8 ? w->scale + row * groups + k / MATRIX_GROUP : NULL;
-	}
-}
-
-/* Copy a strip's block as what x is, and point the strip at the copy. */
-static void
-copy_strip(const struct unit *u, struct strip *s, size_t k)
-{
-	size_t j;
-
-	for (j = 0; j < STRIP; j++) {
-		u->dots->widen(u->copy + j * ROW_BYTES, u->p->w->dtype, s->w[j], s->scale[j], k);
-		s->w[j] = u->copy + j * ROW_BYTES;
-	}
-}
-
-/* Rows n.. of the matrix, elements k0..k1 of the sums. */
-static void
-run_strip(const struct unit *u, size_t n, size_t k0, size_t k1)
-{
-	const struct matrix *w = u->p->w;
-	size_t size = dtype_size(u->dots->native), block = BLOCK_BYTES / size, k, rows = u->t1 - u->t0;
-	enum dtype d = rows > FEW ? u->dots->native : w->dtype;
-	struct strip s, next;
-
-	strip_at(&next, w, n, k0);
-	for (k = k0; k < k1; k += block) {
-		bool more = k + block < k1;
-
-		s = next;
-		strip_at(&next, w, more ? n : n + STRIP, more ? k + block : k0);
-		if (rows > FEW)
-			copy_strip(u, &s, min_size(block, k1 - k));
-		u->dots->run[d](u->p->out + u->t0 * w->N + n, w->N, u->x + (k - k0) * size, u->ldx, rows, &s, min_size(STRIP, u->n1 - n), min_size(block, k1 - k),
-				u->p->bias || k > 0, more || n + STRIP < u->n1 ? &next : NULL);
-	}
-}
-
-static void
-run_unit(const struct job *j, struct unit *u)
-{
-	size_t size = dtype_size(u->dots->native), block = BLOCK_BYTES / size, rows = u->t1 - u->t0, N = u->p->w->N, slab, k0, k1, t, n;
-
-	slab = min_size(X_BYTES / rows / ROW_BYTES * block, round_up(j->K, u->dots->lanes));
-	u->ldx = slab * size + 64;
-	for (t = u->t0; u->p->bias && t < u->t1; t++)
-		memcpy(u->p->out + t * N + u->n0, u->p->bias + u->n0, (u->n1 - u->n0) * sizeof(float));
-	for (k0 = 0; k0 < j->K; k0 = k1) {
-		k1 = min_size(k0 + slab, j->K);
-		for (t = 0; t < rows; t++)
-			u->dots->take(u->x + t * u->ldx, j->x + (u->t0 + t) * j->K + k0, k1 - k0);
-		for (n = u->n0; n < u->n1; n += STRIP)
-			run_strip(u, n, k0, k1);
-	}
-}
+/* ---- places ---- */
 
 static size_t
 ranges(const struct job *j, int i)
@@ -130,27 +82,216 @@ units(const struct job *j)
 	return sum * j->chunks;
 }
 
-/* Chunks of x are next to each other in the order of units: threads that work on the same range read it from memory once. */
+static size_t
+block_of(const struct place *u)
+{
+	return BLOCK_BYTES / dtype_size(u->dots->native);
+}
+
+/* The group that begins at row n and element k0: a single strip where x stays in the first cache anyway. */
+static void
+set_group(const struct job *j, struct place *u, size_t n, size_t k0)
+{
+	size_t strips = 1;
+
+	u->n = n;
+	u->k0 = k0;
+	u->from = k0 - k0 % u->slab;
+	u->k1 = min_size(u->from + u->slab, j->K);
+	if ((u->t1 - u->t0) * (u->k1 - u->from) * dtype_size(u->dots->native) > X_NEAR) {
+		u->k1 = min_size(u->k1, k0 + GROUP_BLOCKS * block_of(u));
+		strips = min_size(GROUP, GROUP_BYTES / ((u->k1 - k0) * dtype_size(u->p->w->dtype) * STRIP));
+	}
+	u->end = min_size(n + STRIP * strips, u->n1);
+}
+
+/* The next unit that nobody has begun. Chunks of x are next to each other in the order of units: threads that work on the same range read it from
+ * memory once. */
+static bool
+set_unit(struct job *j, struct place *u)
+{
+	size_t at = atomic_fetch_add(&j->next, 1), range = at / j->chunks;
+	int i;
+
+	if (at >= units(j))
+		return false;
+	for (i = 0; range >= ranges(j, i); i++)
+		range -= ranges(j, i);
+	u->p = &j->p[i];
+	u->dots = dots_for(j->isa, u->p->w);
+	u->t0 = at % j->chunks * j->chunk;
+	u->t1 = min_size(u->t0 + j->chunk, j->T);
+	u->n0 = range * j->range;
+	u->n1 = min_size(u->n0 + j->range, u->p->w->N);
+	u->slab = min_size(X_BYTES / (u->t1 - u->t0) / ROW_BYTES * block_of(u), round_up(j->K, u->dots->lanes));
+	set_group(j, u, u->n0, 0);
+	return true;
+}
+
+static bool
+advance(struct job *j, struct place *u)
+{
+	if (u->end < u->n1)
+		set_group(j, u, u->end, u->k0);
+	else if (u->k1 < j->K)
+		set_group(j, u, u->n0, u->k1);
+	else
+		return set_unit(j, u);
+	return true;
+}
+
+/* ---- fetching ---- */
+
+static void
+fetch_from(struct worker *a, const struct place *next)
+{
+	const struct matrix *w = next->p->w;
+	size_t block = block_of(next), size = dtype_size(w->dtype);
+
+	a->ahead = (const char *)w->rows + (next->n * w->K + next->k0) * size;
+	a->stride = w->K * size;
+	a->run = a->row = 0;
+	a->runs = (next->k1 - next->k0 + block - 1) / block;
+	a->rows = next->end - next->n;
+}
+
+/* The next `most` runs of `bytes` each; how many there are: `most` or none. */
+static int
+fetch_next(struct worker *a, const char **ahead, int most, size_t bytes)
+{
+	int i;
+
+	for (i = 0; i < most; i++) {
+		if (!a->ahead || a->row == a->rows)
+			return 0;
+		ahead[i] = a->ahead + a->row * a->stride + a->run * bytes;
+		if (++a->run == a->runs) {
+			a->run = 0;
+			a->row++;
+		}
+	}
+	return most;
+}
+
+/* ---- a group ---- */
+
+static void
+strip_at(struct strip *s, const struct matrix *w, size_t n, size_t k)
+{
+	size_t groups = matrix_groups(w->K), j, row;
+
+	for (j = 0; j < STRIP; j++) {
+		row = min_size(n + j, w->N - 1);
+		s->w[j] = (const char *)w->rows + (row * w->K + k) * dtype_size(w->dtype);
+		s->scale[j] = w->dtype == DT_INT8 ? w->scale + row * groups + k / MATRIX_GROUP : NULL;
+	}
+}
+
+static void
+wide_strip_at(const struct worker *a, struct strip *s, size_t row)
+{
+	size_t j;
+
+	for (j = 0; j < STRIP; j++) {
+		s->w[j] = a->wide + (row + j) * ROW_BYTES;
+		s->scale[j] = NULL;
+	}
+}
+
+static void
+widen(const struct worker *a, const struct place *u, size_t k, size_t n_of_k)
+{
+	const struct matrix *w = u->p->w;
+	struct strip s;
+	size_t n, i;
+
+	for (n = u->n; n < u->end; n += STRIP) {
+		strip_at(&s, w, n, k);
+		for (i = 0; i < STRIP; i++)
+			u->dots->widen(a->wide + (n - u->n + i) * ROW_BYTES, w->dtype, s.w[i], s.scale[i], n_of_k);
+	}
+}
+
+/* Rows t..t+rows of x times the group, `n_of_k` elements from k on. `fetch` runs with each strip. */
+static void
+run_rows(struct worker *a, const struct place *u, size_t t, size_t rows, size_t k, size_t n_of_k, bool wide, int fetch)
+{
+	const struct matrix *w = u->p->w;
+	enum dtype d = wide ? u->dots->native : w->dtype;
+	size_t size = dtype_size(u->dots->native), bytes = block_of(u) * dtype_size(w->dtype), n;
+	const char *x = a->x + (t - u->t0) * a->ldx + (k - u->from) * size, *ahead[FETCH];
+	struct strip s;
+
+	for (n = u->n; n < u->end; n += STRIP) {
+		if (wide)
+			wide_strip_at(a, &s, n - u->n);
+		else
+			strip_at(&s, w, n, k);
+		u->dots->run[d](u->p->out + t * w->N + n, w->N, x, a->ldx, rows, &s, min_size(STRIP, u->end - n), n_of_k, u->p->bias || k > 0, ahead,
+				fetch_next(a, ahead, fetch, bytes));
+	}
+}
+
+/* Weights that must be widened are, once for all, where several tiles would do it. */
+static void
+run_group(struct worker *a, const struct place *u)
+{
+	size_t block = block_of(u), T = u->t1 - u->t0, tiles = (T + u->dots->rows - 1) / u->dots->rows, k, n_of_k, i;
+	bool wide = tiles > 1 && u->p->w->dtype != u->dots->native;
+
+	for (k = u->k0; k < u->k1; k += block) {
+		n_of_k = min_size(block, u->k1 - k);
+		if (wide)
+			widen(a, u, k, n_of_k);
+		for (i = 0; i < tiles; i++)
+			run_rows(a, u, u->t0 + T * i / tiles, T * (i + 1) / tiles - T * i / tiles, k, n_of_k, wide,
+				 (int)(FETCH * (i + 1) / tiles - FETCH * i / tiles));
+	}
+}
+
+/* x as the tiles read it, unless that is what is there. */
+static void
+take_x(struct worker *a, const struct place *u)
+{
+	size_t size = dtype_size(u->dots->native), n = min_size(u->slab, a->j->K - u->from), t;
+
+	if (a->has.dots == u->dots && a->has.t0 == u->t0 && a->has.from == u->from)
+		return;
+	a->ldx = u->slab * size + 64;
+	for (t = u->t0; t < u->t1; t++)
+		u->dots->take(a->x + (t - u->t0) * a->ldx, a->j->x + t * a->j->K + u->from, n);
+	a->has = *u;
+}
+
+static void
+put_bias(const struct place *u)
+{
+	size_t t;
+
+	for (t = u->t0; u->p->bias && t < u->t1; t++)
+		memcpy(u->p->out + t * u->p->w->N + u->n, u->p->bias + u->n, (u->end - u->n) * sizeof(float));
+}
+
 static void
 work(void *arg, int part, int parts)
 {
 	struct job *j = arg;
-	struct unit u = { .x = (char *)mach_scratch(j->m, part, (X_BYTES + 64 * CHUNK + STRIP * ROW_BYTES) / sizeof(float)) };
-	size_t count = units(j), at, range;
-	int i;
+	struct worker a = { .j = j, .x = (char *)mach_scratch(j->m, part, (X_BYTES + 64 * CHUNK + GROUP * STRIP * ROW_BYTES) / sizeof(float)) };
+	struct place u, next;
+	bool more = set_unit(j, &next);
 
 	(void)parts;
-	u.copy = u.x + X_BYTES + 64 * CHUNK;
-	while ((at = atomic_fetch_add(&j->next, 1)) < count) {
-		for (i = 0, range = at / j->chunks; range >= ranges(j, i); i++)
-			range -= ranges(j, i);
-		u.p = &j->p[i];
-		u.dots = dots_for(j->isa, u.p->w);
-		u.t0 = at % j->chunks * j->chunk;
-		u.t1 = min_size(u.t0 + j->chunk, j->T);
-		u.n0 = range * j->range;
-		u.n1 = min_size(u.n0 + j->range, u.p->w->N);
-		run_unit(j, &u);
+	a.wide = a.x + X_BYTES + 64 * CHUNK;
+	while (more) {
+		u = next;
+		more = advance(j, &next);
+		a.ahead = NULL;
+		if (more)
+			fetch_from(&a, &next);
+		take_x(&a, &u);
+		if (u.k0 == 0)
+			put_bias(&u);
+		run_group(&a, &u);
 	}
 }
 
