@@ -164,6 +164,33 @@ the_same_bits_in_any_chunks(void)
 	}
 }
 
+/* Of a vocabulary so large that a slice's logits come in three parts: the same bits as a part at a time. */
+static void
+logits_come_in_parts(void)
+{
+	enum { V = 524296, T = 90 };	/* 32 rows of it are 64 MiB */
+	struct config c = { .hidden = 16, .layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 16, .ffn = 16, .vocab = V, .max_pos = 128, .eps = 1e-5f,
+			    .rope_theta = 10000, .tied = true, .init_range = 0.1f };
+	struct cuda_wish w = { .device.cuda = true, .tokens = T, .sequences = 1, .context = 100 };
+	int ids[T];
+	float *got, *want;
+	struct err e;
+
+	m = model_new(&c, 3, &ops_cpu, mach);
+	CHECK_INT(cuda_open(m, &w, &e), 0);
+	gpu = m->device;
+	pool = kv_pool_numbered(gpu->pages);
+	fill_ids(ids, T, V, 8);
+	got = in_chunks(ids, T, whole);
+	kv_trim(pool, true);
+	want = in_chunks(ids, T, (const int[]){ 30, 60, 0 });
+	CHECK(memcmp(got, want, (size_t)T * V * sizeof *got) == 0);
+	CHECK(memcmp(got, got + (size_t)V, V * sizeof *got) != 0);
+	free(got);
+	free(want);
+	close_gpu();
+}
+
 /* Four that share a beginning of two pages, computed by the first of them, then all together for some tokens each: the last logits of each are those that
  * it has alone. Of some rows no logits are wanted, and together they are more than a slice, which is of two sequences. */
 static void
@@ -428,6 +455,7 @@ main(int argc, char **argv)
 	mach = mach_new(1);
 	RUN(logits_are_those_of_the_cpu);
 	RUN(the_same_bits_in_any_chunks);
+	RUN(logits_come_in_parts);
 	RUN(the_same_bits_alone_and_among_others);
 	RUN(pages_are_used_again);
 	RUN(what_is_no_bf16_is_rounded);

@@ -11,16 +11,14 @@
 
 /* ---- a slice ---- */
 
-/* n ints behind the others; where they will be on the device. */
+/* Where the next `count` ints of the tables will be on the device. */
 static const int *
-pack(struct serving *g, int *n, const void *from, int count)
+next(struct serving *g, int *n, int count)
 {
-	const int *to = g->place.tables + *n;
+	const int *at = g->place.tables + *n;
 
-	if (from)
-		memcpy(g->packed + *n, from, (size_t)count * sizeof(int));
 	*n += count;
-	return to;
+	return at;
 }
 
 /* Ids, positions and wanted rows of the slice's tokens. */
@@ -39,29 +37,33 @@ pack_tokens(struct serving *g, int *n, const struct forward_span *s, int spans)
 			g->to[g->wanted] = s[i].logits + (size_t)(k - s[i].first_logits) * (size_t)g->c.vocab;
 			rows[g->wanted++] = t;
 		}
-	g->ids = pack(g, n, NULL, g->T);
-	g->pos = pack(g, n, NULL, g->T);
-	g->rows = pack(g, n, NULL, g->wanted);
+	g->ids = next(g, n, g->T);
+	g->pos = next(g, n, g->T);
+	g->rows = next(g, n, g->wanted);
 }
 
+static int
+pages_of(int tokens)
+{
+	return (tokens + KV_PAGE - 1) / KV_PAGE;
+}
+
+/* Where the spans begin and end, and their pages. */
 static void
 pack_spans(struct serving *g, int *n, const struct forward_span *s, int spans)
 {
-	int *past = g->packed + *n, *cu = past + spans, stride = (g->kv.longest + KV_PAGE - 1) / KV_PAGE;
+	int *past = g->packed + *n, *cu = past + spans, *table = cu + spans + 1, stride = pages_of(g->kv.longest);
 
 	cu[0] = 0;
 	for (int i = 0; i < spans; i++) {
 		past[i] = s[i].past;
 		cu[i + 1] = cu[i] + s[i].n;
+		memcpy(table + (size_t)i * (size_t)stride, s[i].page, (size_t)pages_of(s[i].past + s[i].n) * sizeof *table);
 	}
-	g->kv.past = pack(g, n, NULL, spans);
-	g->kv.cu = pack(g, n, NULL, spans + 1);
-	g->kv.table = g->place.tables + *n;
+	g->kv.past = next(g, n, spans);
+	g->kv.cu = next(g, n, spans + 1);
+	g->kv.table = next(g, n, spans * stride);
 	g->kv.table_stride = stride;
-	for (int i = 0; i < spans; i++) {
-		pack(g, n, s[i].page, (s[i].past + s[i].n + KV_PAGE - 1) / KV_PAGE);
-		*n = (int)(g->kv.table - g->place.tables) + (i + 1) * stride;
-	}
 }
 
 /* The tables of the slice go to the device. */
