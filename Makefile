@@ -97,7 +97,7 @@ $(addprefix $B/unit/,draw guide queue schema stop turn): $B/unit/%: $B/tests/uni
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
-$(addprefix $B/unit/,cudatrain data events freeze pack pitfalls place plan ranking record reward schedule zero): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,cudaranks cudatrain data events freeze pack pitfalls place plan ranking record reward schedule zero): $B/unit/%: $B/tests/unit/%.o $(TRAIN) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(YAML) $(BASE)
 

@@ -402,7 +402,7 @@ int
 cuda_ranks_get(struct cuda *g)
 {
 	struct gpu_place *p = &g->place;
-	int e = cuda_ranks_settle(g) || cuda_ranks_need(g, g->c.layers);
+	int e = cuda_ranks_settle(g);	/* weights on their way: what is gathered comes after them */
 
 	for (int b = 0; !e && b < p->bucket_count; b++)
 		for (size_t k = 0, n; !e && k < p->buckets[b].own.n; k += n) {
