@@ -44,6 +44,13 @@ together() { awk '/^together/ { print $2 }' output; }
 	expect_status 0
 	grep -q 'all activations are kept$' output
 	grep -qE '^expected: [0-9]+ tokens/s, [0-9.]+% MFU of 989.4 TFLOP/s, the datasheet of the H100 SXM; computed, not measured$' output
+	run_filter sa-train --plan --init long.json --device cuda:h100 --cutoff 8192 --batch 8 --ranks 4
+	expect_status 0
+	grep -qE '^gradients to and from the others +[0-9.]+ +[0-9.]+   and [0-9.]+ during the backward$' output
+	grep -qE '^expected: [0-9]+ tokens/s a rank, ' output
+	run_filter sa-train --plan --init long.json --device cuda:24GiB --ranks 4
+	expect_status 0
+	grep -qE '^[0-9.]+ GB of gradients and [0-9.]+ GB of weights go each way between 4 cards; the time that takes is not counted$' output
 	run_filter sa-train --plan --init long.json --device cuda:5GiB --cutoff 8192 --batch 8
 	expect_status 0
 	grep -q 'norms and SwiGLU are made again in the backward$' output

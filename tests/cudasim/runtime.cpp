@@ -178,6 +178,21 @@ cudaStreamCreate(cudaStream_t *s)
 	return cudaStreamCreateWithFlags(s, cudaStreamDefault);
 }
 
+/* The order is random in any case. */
+extern "C" cudaError_t
+cudaStreamCreateWithPriority(cudaStream_t *s, unsigned int flags, int)
+{
+	return cudaStreamCreateWithFlags(s, flags);
+}
+
+extern "C" cudaError_t
+cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+	*least = 0;
+	*greatest = -5;
+	return cudaSuccess;
+}
+
 extern "C" cudaError_t
 cudaStreamDestroy(cudaStream_t s)
 {

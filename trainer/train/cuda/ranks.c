@@ -91,8 +91,11 @@ static int
 start_streams(struct cuda *g)
 {
 	struct ranks *r = &g->ranks;
-	cudaError_t e = cudaStreamCreateWithFlags(&r->stream, cudaStreamNonBlocking);
+	int least, greatest;
+	cudaError_t e = cudaDeviceGetStreamPriorityRange(&least, &greatest);
 
+	if (e == cudaSuccess)	/* a product has blocks waiting for every processor: NCCL's few would come after them */
+		e = cudaStreamCreateWithPriority(&r->stream, cudaStreamNonBlocking, greatest);
 	if (e == cudaSuccess)
 		e = cudaEventCreateWithFlags(&r->made, cudaEventDisableTiming);
 	if (e == cudaSuccess)
