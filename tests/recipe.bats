@@ -118,6 +118,44 @@ refused() {
 	expect_stderr_has "lora_dropout: '0.1' is not possible here (only 0)"
 }
 
+@test "recipe: preferences, from data sets of rankings and of labels under any names" {
+	printf '{"q":"a%s?","good":"no","bad":"yes"}\n' 1 2 3 >data/pairs.jsonl
+	printf '{"talk":[{"from":"human","value":"a%s?"}],"good":{"from":"gpt","value":"no"},"bad":{"from":"gpt","value":"yes"}}\n' 1 2 3 >data/talks.jsonl
+	printf '{"q":"a%s?","a":"no","fine":true}\n{"q":"a%s?","a":"yes","fine":false}\n' 1 1 2 2 3 3 >data/labels.jsonl
+	jq -c '{prompt: .q, chosen: .good, rejected: .bad}' data/pairs.jsonl >plain.jsonl
+	jq -c '{prompt: .q, response: .a, label: .fine}' data/labels.jsonl >plain-labels.jsonl
+	echo '{"pairs":{"file_name":"pairs.jsonl","ranking":true,"columns":{"prompt":"q","chosen":"good","rejected":"bad"}},
+		"talks":{"file_name":"talks.jsonl","formatting":"sharegpt","ranking":true,"columns":{"messages":"talk","chosen":"good","rejected":"bad"}},
+		"labels":{"file_name":"labels.jsonl","columns":{"prompt":"q","response":"a","kto_tag":"fine"}},
+		"half":{"file_name":"pairs.jsonl","ranking":true,"columns":{"prompt":"q"}}}' >data/dataset_info.json
+	train "${here[@]}" --data "$T/data.jsonl" --out first --lr 0 --max-steps 1
+	here=(--model first --threads 1 --template llama3)
+	lines=("pref_beta: 0.3" "pref_loss: sigmoid" "max_steps: 2" "learning_rate: 1.0e-3" "lr_scheduler_type: constant")
+	same=(--pref-beta 0.3 --max-steps 2 --lr 1e-3 --schedule constant --batch 1 --accum 8 --warmup-ratio 0)
+	for names in "dpo pairs plain" "dpo talks plain" "kto labels plain-labels"; do
+		set -- $names
+		recipe "dataset: $2" "${lines[@]}"
+		sed -i "s/stage: sft/stage: $1/" r.yaml
+		train "${here[@]}" --config r.yaml --batch 1 --accum 8 --warmup-ratio 0 --out "$2"
+		expect_status 0
+		[ -e "$3.log" ] || {
+			train "${here[@]}" "${same[@]}" --stage "$1" --data "$3.jsonl" --out "$3"
+			expect_status 0
+			jq -c 'del(.seconds, .tokens_per_s)' "$3/log.jsonl" >"$3.log"
+		}
+		jq -c 'del(.seconds, .tokens_per_s)' "$2/log.jsonl" | cmp - "$3.log"
+	done
+	train "${here[@]}" --dataset-info data/dataset_info.json --data pairs --out no
+	expect_status 2
+	expect_stderr_has "data/pairs.jsonl:1: the data set says which responses are better: that is for --stage dpo or kto"
+	train "${here[@]}" --dataset-info data/dataset_info.json --data labels --stage dpo --out no
+	expect_status 2
+	expect_stderr_has "data/labels.jsonl:1: the data set has no columns for this stage: chosen and rejected"
+	train "${here[@]}" --dataset-info data/dataset_info.json --data half --stage dpo --out no
+	expect_status 2
+	expect_stderr_has 'data/dataset_info.json: half: "ranking", but "columns" does not name "chosen" and "rejected"'
+}
+
 @test "recipe: nulls, lists and quotes are as yaml has them" {
 	recipe "dataset: [plain, shared]" "resume_from_checkpoint: null" "deepspeed: ~" "max_samples:" "warmup_steps: '1'" "max_steps: -1" "num_train_epochs: 1"
 	train "${here[@]}" --config r.yaml

@@ -86,8 +86,8 @@ check(int operands)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
-	if (set.stage && (set.pack || set.loss_norm || set.eval_data.n || set.eval_ratio > 0 || set.dataset_info))
-		die(STATUS_USAGE, "--stage dpo and kto do not go with --pack, --loss-norm, --eval-data, --eval-ratio and --dataset-info");
+	if (set.stage && (set.pack || set.loss_norm || set.eval_data.n || set.eval_ratio > 0))
+		die(STATUS_USAGE, "--stage dpo and kto do not go with --pack, --loss-norm, --eval-data and --eval-ratio");
 	if (set.lora ? set.init != NULL : set.merge)
 		die(STATUS_USAGE, set.lora ? "--lora needs a model to start from, not --init" : "--merge needs --lora");
 }

@@ -53,7 +53,8 @@ columns(struct shape *s, const json_t *given, struct err *e)
 	const struct name names[] = {
 		{ "prompt", chat ? &unused : &s->prompt }, { "query", chat ? &unused : &s->query }, { "response", chat ? &unused : &s->response },
 		{ "history", chat ? &unused : &s->history }, { "messages", chat ? &s->messages : &unused }, { "system", &s->system },
-		{ "tools", NULL }, { "images", NULL }, { "videos", NULL }, { "audios", NULL }, { "chosen", NULL }, { "rejected", NULL }, { "kto_tag", NULL }, { 0 },
+		{ "tools", NULL }, { "images", NULL }, { "videos", NULL }, { "audios", NULL },
+		{ "chosen", &s->chosen }, { "rejected", &s->rejected }, { "kto_tag", &s->label }, { 0 },
 	};
 
 	return given ? take(given, "columns", names, e) : 0;
@@ -74,7 +75,7 @@ tags(struct shape *s, const json_t *given, struct err *e)
 static int
 check_members(const json_t *entry, struct err *e)
 {
-	static const char *const fine[] = { "file_name", "formatting", "columns", "tags", "num_samples", "split", "file_sha1", NULL };
+	static const char *const fine[] = { "file_name", "formatting", "columns", "tags", "num_samples", "split", "file_sha1", "ranking", NULL };
 	const char *key;
 	const json_t *v;
 
@@ -86,6 +87,20 @@ check_members(const json_t *entry, struct err *e)
 		if (!*f && !json_is_null(v) && !json_is_false(v))
 			return err_set(e, "\"%.60s\" is not known here", key);
 	}
+	return 0;
+}
+
+/* Only where "ranking" is true are there pairs; of alpaca one of them stands where the response would. */
+static int
+ranking(struct shape *s, const json_t *given, struct err *e)
+{
+	if (!json_is_true(given)) {
+		s->chosen = s->rejected = NULL;
+		return 0;
+	}
+	if (!s->chosen || !s->rejected)
+		return err_set(e, "\"ranking\", but \"columns\" does not name \"chosen\" and \"rejected\"");
+	s->response = s->chosen;
 	return 0;
 }
 
@@ -107,7 +122,7 @@ read_entry(struct dataset *d, const json_t *entry, struct err *e)
 		return err_set(e, "\"num_samples\" is not a whole number above 0");
 	d->shape = formatting[0] == 'a' ? alpaca : sharegpt;
 	d->most = json_is_integer(most) ? (size_t)json_integer_value(most) : 0;
-	if (columns(&d->shape, json_object_get(entry, "columns"), e) < 0)
+	if (columns(&d->shape, json_object_get(entry, "columns"), e) < 0 || ranking(&d->shape, json_object_get(entry, "ranking"), e) < 0)
 		return -1;
 	return tags(&d->shape, json_object_get(entry, "tags"), e);
 }

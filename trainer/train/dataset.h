@@ -1,9 +1,9 @@
 /* dataset.h - LLaMA-Factory's dataset_info.json: which file a data set is in, and how its records are named
  *
- *     {"NAME":{"file_name","formatting":"alpaca"|"sharegpt","columns":{...},"tags":{...},"num_samples"}}
+ *     {"NAME":{"file_name","formatting":"alpaca"|"sharegpt","ranking","columns":{...},"tags":{...},"num_samples"}}
  *
  * Where "columns" or "tags" are given, what they do not name is not there, as in LLaMA-Factory. What would change the data and is not known here (data sets
- * of a hub or script, images, tools, rankings) is refused by name. */
+ * of a hub or script, images, tools) is refused by name. */
 #ifndef SA_DATASET_H
 #define SA_DATASET_H
 

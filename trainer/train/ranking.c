@@ -4,27 +4,47 @@
 
 #include "ranking.h"
 
+/* The names that a record of SHAPE_ANY has its responses under. */
+static void
+recognise(struct shape *s, const json_t *record)
+{
+	s->messages = json_object_get(record, "messages") ? "messages" : json_object_get(record, "conversations") ? "conversations" : NULL;
+	s->response = json_object_get(record, "instruction") ? "output" : "response";
+	s->chosen = "chosen";
+	s->rejected = "rejected";
+	s->label = json_object_get(record, "kto_tag") ? "kto_tag" : "label";
+}
+
+static struct shape
+shape_of(const struct sampler *how, const json_t *record)
+{
+	struct shape s = how->shape ? *how->shape : shape_any;
+
+	if (s.kind == SHAPE_ANY)
+		recognise(&s, record);
+	return s;
+}
+
 /* A copy of the record with `answer` as its response, the caller's to release. */
 static json_t *
-with(const json_t *record, json_t *answer)
+with(const json_t *record, const struct shape *shape, json_t *answer)
 {
-	const char *turns = json_object_get(record, "messages") ? "messages" : json_object_get(record, "conversations") ? "conversations" : NULL;
 	json_t *copy = json_copy((json_t *)record), *list;
 
-	if (turns) {
-		list = json_copy(json_object_get(record, turns));
+	if (shape->messages) {
+		list = json_copy(json_object_get(record, shape->messages));
 		json_array_append(list, answer);
-		json_object_set_new(copy, turns, list);
+		json_object_set_new(copy, shape->messages, list);
 	} else {
-		json_object_set(copy, json_object_get(record, "instruction") ? "output" : "response", answer);
+		json_object_set(copy, shape->response, answer);
 	}
 	return copy;
 }
 
 static int
-add_answer(struct samples *s, struct sampler *how, const json_t *record, const char *name, size_t line, struct err *e)
+add_answer(struct samples *s, struct sampler *how, const json_t *record, const struct shape *shape, const char *name, size_t line, struct err *e)
 {
-	json_t *one = with(record, json_object_get(record, name));
+	json_t *one = with(record, shape, json_object_get(record, name));
 	int rc = samples_add_one(s, how, one, line, e);
 
 	json_decref(one);
@@ -42,13 +62,13 @@ cut_back(struct samples *s, size_t n)
 }
 
 static int
-add_pair(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
+add_pair(struct samples *s, struct sampler *how, const json_t *record, const struct shape *shape, size_t line, struct err *e)
 {
 	size_t n = s->n;
-	int rc = add_answer(s, how, record, "chosen", line, e);
+	int rc = add_answer(s, how, record, shape, shape->chosen, line, e);
 
 	if (rc == 0)
-		rc = add_answer(s, how, record, "rejected", line, e);
+		rc = add_answer(s, how, record, shape, shape->rejected, line, e);
 	if (rc == 0 && s->n == n + 2)
 		s->v[n + 1].undesired = true;
 	else
@@ -59,12 +79,17 @@ add_pair(struct samples *s, struct sampler *how, const json_t *record, size_t li
 int
 ranking_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
 {
-	const json_t *label = json_object_get(record, json_object_get(record, "kto_tag") ? "kto_tag" : "label");
+	struct shape shape = shape_of(how, record);
+	const json_t *label = shape.label ? json_object_get(record, shape.label) : NULL;
 	size_t n = s->n;
 	int rc;
 
-	if (json_object_get(record, "chosen") && json_object_get(record, "rejected"))
-		return add_pair(s, how, record, line, e);
+	if (shape.chosen && json_object_get(record, shape.chosen) && json_object_get(record, shape.rejected))
+		return add_pair(s, how, record, &shape, line, e);
+	if (shape.kind != SHAPE_ANY && !shape.chosen && (how->ranking == RANKING_PAIRS || !shape.label))
+		return err_set(e, "the data set has no columns for this stage: chosen and rejected%s", how->ranking == RANKING_PAIRS ? "" : ", or kto_tag");
+	if (shape.kind != SHAPE_ANY && shape.chosen)
+		return err_set(e, "no \"%s\" and \"%s\"", shape.chosen, shape.rejected);
 	if (how->ranking == RANKING_PAIRS || !json_is_boolean(label))
 		return err_set(e, "no \"chosen\" and \"rejected\"%s", how->ranking == RANKING_PAIRS ? "" : ", and no \"kto_tag\" or \"label\" that is true or false");
 	rc = samples_add_one(s, how, record, line, e);

@@ -5,6 +5,8 @@
  *     {"prompt","chosen","rejected"}                               a record of this suite
  *     {..., "kto_tag" or "label": true or false}                   a record of any kind, whose last response is desirable or not; only for KTO
  *
+ * Where a dataset_info.json names the columns (dataset.h), they are read by those names, and nothing is guessed.
+ *
  * A pair becomes two samples, the chosen one first. Of a conversation only the last response is supervised. */
 #ifndef SA_RANKING_H
 #define SA_RANKING_H

@@ -246,7 +246,14 @@ packing(struct reading *r, const struct rule *rule, const char *text, struct err
 static const struct rule rules[] = {
 	/* what is trained */
 	{ "model_name_or_path", value, "model", NULL },
-	{ "stage", only, NULL, "sft" },
+	{ "stage", word, "stage", "sft=sft|dpo=dpo|kto=kto" },
+	{ "pref_beta", value, "pref-beta", NULL },
+	{ "pref_loss", only, NULL, "sigmoid" },
+	{ "pref_ftx", zero, NULL, NULL },
+	{ "pref_bco_weight", zero, NULL, NULL },
+	{ "dpo_label_smoothing", value, "label-smoothing", NULL },
+	{ "kto_chosen_weight", value, "desirable-weight", NULL },
+	{ "kto_rejected_weight", value, "undesirable-weight", NULL },
 	{ "finetuning_type", finetuning_type, NULL, "full|lora" },
 	{ "lora_rank", keep_lora_rank, NULL, NULL },
 	{ "lora_alpha", keep_lora_alpha, NULL, NULL },

@@ -26,6 +26,7 @@ struct shape {
 	const char *messages, *role, *content;				/* sharegpt */
 	const char *user, *assistant, *system_word, *observation, *function;
 	const char *system;						/* both */
+	const char *chosen, *rejected, *label;				/* both: of ranking.h, not of a conversation; SHAPE_ANY has none */
 };
 
 extern const struct shape shape_any;

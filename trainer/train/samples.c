@@ -166,7 +166,11 @@ keep_last(struct ids *mark)
 int
 samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
 {
-	return how->ranking == RANKING_NONE ? samples_add_one(s, how, record, line, e) : ranking_add(s, how, record, line, e);
+	if (how->ranking != RANKING_NONE)
+		return ranking_add(s, how, record, line, e);
+	if (how->shape && (how->shape->chosen || how->shape->label))
+		return err_set(e, "the data set says which responses are better: that is for --stage dpo or kto");
+	return samples_add_one(s, how, record, line, e);
 }
 
 int
