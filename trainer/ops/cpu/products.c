@@ -187,65 +187,52 @@ strip_at(struct strip *s, const struct matrix *w, size_t n, size_t k)
 	}
 }
 
+/* The group's strips, `n_of_k` elements from k on; `wide`: as what x is. */
 static void
-wide_strip_at(const struct worker *a, struct strip *s, size_t row)
+take_strips(const struct worker *a, const struct place *u, struct strip *s, size_t k, size_t n_of_k, bool wide)
 {
-	size_t j;
+	const struct matrix *w = u->p->w;
+	char *to = a->wide;
+	size_t n, j;
 
-	for (j = 0; j < STRIP; j++) {
-		s->w[j] = a->wide + (row + j) * ROW_BYTES;
-		s->scale[j] = NULL;
+	for (n = u->n; n < u->end; n += STRIP, s++) {
+		strip_at(s, w, n, k);
+		for (j = 0; wide && j < STRIP; j++, to += ROW_BYTES) {
+			u->dots->widen(to, w->dtype, s->w[j], s->scale[j], n_of_k);
+			s->w[j] = to;
+		}
 	}
 }
 
+/* Rows t..t+rows of x times the group. `fetch` runs with each strip. */
 static void
-widen(const struct worker *a, const struct place *u, size_t k, size_t n_of_k)
+run_rows(struct worker *a, const struct place *u, const struct strip *s, enum dtype d, size_t t, size_t rows, size_t k, size_t n_of_k, int fetch)
 {
-	const struct matrix *w = u->p->w;
-	struct strip s;
-	size_t n, i;
-
-	for (n = u->n; n < u->end; n += STRIP) {
-		strip_at(&s, w, n, k);
-		for (i = 0; i < STRIP; i++)
-			u->dots->widen(a->wide + (n - u->n + i) * ROW_BYTES, w->dtype, s.w[i], s.scale[i], n_of_k);
-	}
-}
-
-/* Rows t..t+rows of x times the group, `n_of_k` elements from k on. `fetch` runs with each strip. */
-static void
-run_rows(struct worker *a, const struct place *u, size_t t, size_t rows, size_t k, size_t n_of_k, bool wide, int fetch)
-{
-	const struct matrix *w = u->p->w;
-	enum dtype d = wide ? u->dots->native : w->dtype;
-	size_t size = dtype_size(u->dots->native), bytes = block_of(u) * dtype_size(w->dtype), n;
+	size_t size = dtype_size(u->dots->native), N = u->p->w->N, bytes = block_of(u) * dtype_size(u->p->w->dtype), n;
 	const char *x = a->x + (t - u->t0) * a->ldx + (k - u->from) * size, *ahead[FETCH];
-	struct strip s;
+	float *out = u->p->out + t * N;
+	bool accum = u->p->bias || k > 0;
 
-	for (n = u->n; n < u->end; n += STRIP) {
-		if (wide)
-			wide_strip_at(a, &s, n - u->n);
-		else
-			strip_at(&s, w, n, k);
-		u->dots->run[d](u->p->out + t * w->N + n, w->N, x, a->ldx, rows, &s, min_size(STRIP, u->end - n), n_of_k, u->p->bias || k > 0, ahead,
-				fetch_next(a, ahead, fetch, bytes));
-	}
+	for (n = u->n; n < u->end; n += STRIP, s++)
+		u->dots->run[d](out + n, N, x, a->ldx, rows, s, min_size(STRIP, u->end - n), n_of_k, accum, ahead, fetch_next(a, ahead, fetch, bytes));
 }
 
 /* Weights that must be widened are, once for all, where several tiles would do it. */
 static void
 run_group(struct worker *a, const struct place *u)
 {
-	size_t block = block_of(u), T = u->t1 - u->t0, tiles = (T + u->dots->rows - 1) / u->dots->rows, k, n_of_k, i;
-	bool wide = tiles > 1 && u->p->w->dtype != u->dots->native;
+	size_t block = block_of(u), T = u->t1 - u->t0, tiles = (T + u->dots->rows - 1) / u->dots->rows, k, n_of_k, i, from, to;
+	enum dtype d = tiles > 1 ? u->dots->native : u->p->w->dtype;
+	struct strip strips[GROUP];
 
 	for (k = u->k0; k < u->k1; k += block) {
 		n_of_k = min_size(block, u->k1 - k);
-		if (wide)
-			widen(a, u, k, n_of_k);
-		for (i = 0; i < tiles; i++)
-			run_rows(a, u, u->t0 + T * i / tiles, T * (i + 1) / tiles - T * i / tiles, k, n_of_k, wide,
-				 (int)(FETCH * (i + 1) / tiles - FETCH * i / tiles));
+		take_strips(a, u, strips, k, n_of_k, d != u->p->w->dtype);
+		for (i = 0; i < tiles; i++) {
+			from = T * i / tiles;
+			to = T * (i + 1) / tiles;
+			run_rows(a, u, strips, d, u->t0 + from, to - from, k, n_of_k, (int)(FETCH * (i + 1) / tiles - FETCH * i / tiles));
+		}
 	}
 }
 
