@@ -20,6 +20,7 @@
 #define GROUP 16		/* most strips in them */
 #define X_NEAR (16 << 10)	/* so little of x stays in the first cache anyway */
 #define ROW_BYTES (BLOCK_BYTES + 64)	/* widened rows do not lie a multiple of the page apart */
+#define WIDE_BYTES (GROUP * STRIP * ROW_BYTES)
 
 struct job {
 	struct mach *m;
@@ -28,6 +29,10 @@ struct job {
 	int n;
 	const float *x;
 	size_t T, K;
+	const struct dots *as[2];	/* which take x: the first that multiply floats, and bf16 numbers; or NULL */
+	char *taken[2];			/* x as they do; scratch of part 0 */
+	size_t ldx[2];			/* bytes */
+	char *wide;			/* part 0's */
 	size_t chunk, chunks, range;	/* rows of x and of the matrices in a unit */
 	atomic_size_t next;		/* the next unit that nobody has begun */
 };
@@ -37,16 +42,14 @@ struct place {
 	const struct product *p;
 	const struct dots *dots;
 	size_t t0, t1, n0, n1;
-	size_t slab, from;		/* of K: as many blocks as there is room for of x; where the one that k0 is in begins */
+	size_t slab, from;		/* of K: as many blocks as there is room for of x in the second cache; where the one that k0 is in begins */
 	size_t k0, k1, n, end;
 };
 
 /* One thread's. */
 struct worker {
 	struct job *j;
-	char *x, *wide;			/* scratch: x's slab, a group's block widened */
-	size_t ldx;			/* bytes */
-	struct place has;		/* what x's slab is of */
+	char *wide;			/* scratch: a group's block widened */
 	const char *ahead;		/* what is to be fetched next: runs of a block, row by row; NULL: nothing */
 	size_t run, runs, row, rows, stride;	/* which, how many in a row; the row, how many; bytes from one to the next */
 };
@@ -80,6 +83,12 @@ units(const struct job *j)
 	for (i = 0; i < j->n; i++)
 		sum += ranges(j, i);
 	return sum * j->chunks;
+}
+
+static bool
+is_bf16(const struct dots *d)
+{
+	return d->native == DT_BF16;
 }
 
 static size_t
@@ -209,12 +218,13 @@ static void
 run_rows(struct worker *a, const struct place *u, const struct strip *s, enum dtype d, size_t t, size_t rows, size_t k, size_t n_of_k, int fetch)
 {
 	size_t size = dtype_size(u->dots->native), N = u->p->w->N, bytes = block_of(u) * dtype_size(u->p->w->dtype), n;
-	const char *x = a->x + (t - u->t0) * a->ldx + (k - u->from) * size, *ahead[FETCH];
+	size_t ldx = a->j->ldx[is_bf16(u->dots)];
+	const char *x = a->j->taken[is_bf16(u->dots)] + t * ldx + k * size, *ahead[FETCH];
 	float *out = u->p->out + t * N;
 	bool accum = u->p->bias || k > 0;
 
 	for (n = u->n; n < u->end; n += STRIP, s++)
-		u->dots->run[d](out + n, N, x, a->ldx, rows, s, min_size(STRIP, u->end - n), n_of_k, accum, ahead, fetch_next(a, ahead, fetch, bytes));
+		u->dots->run[d](out + n, N, x, ldx, rows, s, min_size(STRIP, u->end - n), n_of_k, accum, ahead, fetch_next(a, ahead, fetch, bytes));
 }
 
 /* Weights that must be widened are, once for all, where several tiles would do it. */
@@ -236,20 +246,6 @@ run_group(struct worker *a, const struct place *u)
 	}
 }
 
-/* x as the tiles read it, unless that is what is there. */
-static void
-take_x(struct worker *a, const struct place *u)
-{
-	size_t size = dtype_size(u->dots->native), n = min_size(u->slab, a->j->K - u->from), t;
-
-	if (a->has.dots == u->dots && a->has.t0 == u->t0 && a->has.from == u->from)
-		return;
-	a->ldx = u->slab * size + 64;
-	for (t = u->t0; t < u->t1; t++)
-		u->dots->take(a->x + (t - u->t0) * a->ldx, a->j->x + t * a->j->K + u->from, n);
-	a->has = *u;
-}
-
 static void
 put_bias(const struct place *u)
 {
@@ -263,23 +259,59 @@ static void
 work(void *arg, int part, int parts)
 {
 	struct job *j = arg;
-	struct worker a = { .j = j, .x = (char *)mach_scratch(j->m, part, (X_BYTES + 64 * CHUNK + GROUP * STRIP * ROW_BYTES) / sizeof(float)) };
+	struct worker a = { .j = j, .wide = part == 0 ? j->wide : (char *)mach_scratch(j->m, part, WIDE_BYTES / sizeof(float)) };
 	struct place u, next;
 	bool more = set_unit(j, &next);
 
 	(void)parts;
-	a.wide = a.x + X_BYTES + 64 * CHUNK;
 	while (more) {
 		u = next;
 		more = advance(j, &next);
 		a.ahead = NULL;
 		if (more)
 			fetch_from(&a, &next);
-		take_x(&a, &u);
 		if (u.k0 == 0)
 			put_bias(&u);
 		run_group(&a, &u);
 	}
+}
+
+/* ---- x ---- */
+
+/* Rows of x as the tiles read them. */
+static void
+take(void *arg, int part, int parts)
+{
+	const struct job *j = arg;
+	size_t from, to, t;
+	int i;
+
+	mach_range(j->T, 1, part, parts, &from, &to);
+	for (i = 0; i < 2; i++)
+		for (t = from; j->as[i] && t < to; t++)
+			j->as[i]->take(j->taken[i] + t * j->ldx[i], j->x + t * j->K, j->K);
+}
+
+static void
+take_x(struct job *j)
+{
+	size_t bytes = WIDE_BYTES;
+	const struct dots *d;
+	int i;
+
+	for (i = 0; i < j->n; i++) {
+		d = dots_for(j->isa, j->p[i].w);
+		j->as[is_bf16(d)] = d;
+	}
+	for (i = 0; i < 2; i++)
+		if (j->as[i]) {
+			j->ldx[i] = round_up(j->K, j->as[i]->lanes) * dtype_size(j->as[i]->native) + 64;
+			bytes += j->T * j->ldx[i];
+		}
+	j->wide = (char *)mach_scratch(j->m, 0, bytes / sizeof(float));
+	j->taken[0] = j->wide + WIDE_BYTES;
+	j->taken[1] = j->taken[0] + j->T * j->ldx[0];
+	mach_run_if(j->m, (double)j->T * j->K, take, j);
 }
 
 void
@@ -295,5 +327,6 @@ cpu_products(struct mach *m, const struct product *p, int n, const float *x, int
 	j.chunk = round_up((T + j.chunks - 1) / j.chunks, 6);
 	while (j.range > 8 * STRIP && N / j.range * j.chunks < wanted)
 		j.range /= 2;
+	take_x(&j);
 	mach_run_if(m, (double)T * N * j.K, work, &j);
 }
