@@ -182,6 +182,32 @@ attend_has_the_same_bits_however_a_sequence_is_cut_or_packed(void)
 	attend_teardown(&c);
 }
 
+/* New tokens of many sequences at once, kv heads side by side: the bits of one long span. */
+static void
+single_tokens_of_many_sequences_have_the_bits_of_a_prompt(void)
+{
+	static const struct attend_case shape = SHAPE(10, 5, 64, 1, 70);
+	struct attend_case c;
+	int T = 70, Q = 10 * 64;
+	float *got = noise(T * Q), **page = pages_new(&ops_cpu, T, 5, 64);
+	struct kv_span one_each[70];
+
+	attend_setup(&c, &shape);
+	attend_pages(&ops_cpu, three, c.out, &c, 0, &(struct kv_span){ page, 0, T }, 1);
+	for (int t = 0; t < T; t++)
+		one_each[t] = (struct kv_span){ page, t, 1 };
+	ops_cpu.attend_cached(three, got, c.q, one_each, T, AT, c.H, c.G, c.D);
+	CHECK_SAME(got, c.out, T * Q);
+	for (int t = 0; t < T; t++)
+		got[t * Q] = NAN;
+	for (int t = 0; t < T; t += 7)	/* few of them: not all heads side by side */
+		ops_cpu.attend_cached(three, got + t * Q, c.q + t * Q, one_each + t, 7, AT, c.H, c.G, c.D);
+	CHECK_SAME(got, c.out, T * Q);
+	pages_free(page, T);
+	free(got);
+	attend_teardown(&c);
+}
+
 static void
 tests(void)
 {
@@ -189,6 +215,7 @@ tests(void)
 	RUN(attention_over_pages_is_attention_over_rows);
 	RUN(attend_backward_is_the_slope_of_the_forward);
 	RUN(attend_has_the_same_bits_however_a_sequence_is_cut_or_packed);
+	RUN(single_tokens_of_many_sequences_have_the_bits_of_a_prompt);
 }
 
 int

@@ -66,7 +66,7 @@ unit_forward(const struct job *j, const struct unit *u, int part)
 	int H = j->H, G = j->G, D = j->D, h, t, rows;
 	size_t floats = panels_floats(j->tile, u->to, D);
 	float *kt = mach_scratch(j->m, part, 2 * floats + QUERIES * scores_stride(u->to));
-	struct panels p = { .tile = j->tile, .kt = kt, .v = kt + floats, .n = u->to, .D = D };
+	struct panels p = { .tile = j->tile, .kt = kt, .v = kt + floats, .n = u->to, .D = D, .heads = 1 };
 
 	pack_keys(j->tile, p.kt, j->k + ((size_t)u->row * G + u->g) * D, (size_t)G * D, u->to, D);
 	pack_values(j->tile, p.v, j->v + ((size_t)u->row * G + u->g) * D, (size_t)G * D, u->to, D);

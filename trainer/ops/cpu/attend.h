@@ -15,6 +15,8 @@ struct panels {
 	int D;
 	float *const *page;	/* NULL: kt and v */
 	size_t kt_at, v_at;
+	int heads;		/* kv heads that lie one after the other in a page, `head` floats apart; 1 where there are no pages */
+	size_t head;
 };
 
 size_t panels_floats(const struct tile *t, size_t n, int D);	/* enough for either */
@@ -28,7 +30,7 @@ size_t scores_stride(size_t n);
 /* c[rows, D] (+)= a[rows, n] * b[n, D], a as take_rows() leaves it, b in panels that hold `held` >= n rows each */
 void times_panels(const struct tile *t, float *c, size_t ldc, struct mat a, const float *panels, size_t held, size_t n, int D, size_t rows, bool accum);
 
-/* out[rows, D]: query i sees keys 0..first + i * step. s is scratch of rows * scores_stride(p->n) floats;
+/* out[rows, D]: query i sees keys 0..first + i * step. The first rows / heads of them are the first kv head's, and so on. s is scratch of rows * scores_stride(p->n) floats;
  * lse[i * ldlse] unless NULL. rows <= QUERIES. */
 void attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t ldlse, const float *q, size_t ldq, size_t rows, size_t first, size_t step,
 		 float *s);

@@ -1,7 +1,8 @@
 /* attend_cached.c - keys and values in pages, and attention of sequences' new tokens over them, threaded over sequences, kv heads and spans of queries
  *
  * A page is laid out as the register tiles read it, so that nothing is packed when a token attends: per kv head the keys [KV_PAGE/width][D][width],
- * then per kv head the values [D/width][KV_PAGE][width]. A single new token is a block of its own: the query heads of a kv head are the rows. */
+ * then per kv head the values [D/width][KV_PAGE][width]. A single new token is a block of its own: the query heads of some kv heads are the rows. Their keys
+ * and values come from memory, which is read faster the more of them lie side by side, so it is as many heads as leave each thread something to do. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -102,22 +103,24 @@ struct job {
 	size_t at;
 	struct mach *m;
 	const struct tile *tile;
+	int heads;		/* kv heads of a unit of a single token */
 	atomic_size_t next;	/* the next unit that nobody has begun */
 };
 
 static size_t
-units(const struct kv_span *s, int G)
+units(const struct job *j, const struct kv_span *s)
 {
-	return (size_t)G * ((s->n + SPAN - 1) / SPAN);
+	return s->n == 1 ? (size_t)(j->G + j->heads - 1) / (size_t)j->heads : (size_t)j->G * ((s->n + SPAN - 1) / SPAN);
 }
 
+/* Query heads that are too many for one kv head take turns. */
 static void
 one_token(const struct job *j, const struct panels *p, size_t row, int past, int g, float *s)
 {
-	int R = j->H / j->G, r, rows;
+	int R = j->H / j->G * p->heads, r, rows;
 
 	for (r = 0; r < R; r += rows) {
-		size_t at = (row * j->H + g * R + r) * j->D;
+		size_t at = (row * j->H + g * (j->H / j->G) + r) * j->D;
 
 		rows = R - r < QUERIES ? R - r : QUERIES;
 		attend_rows(p, j->out + at, j->D, NULL, 0, j->q + at, j->D, rows, past, 0, s);
@@ -143,15 +146,17 @@ many_tokens(const struct job *j, const struct panels *p, size_t row, int past, i
 static void
 unit(const struct job *j, const struct kv_span *s, size_t row, size_t u, int part)
 {
-	int g = u % j->G, from = u / j->G * SPAN, to = s->n - from < SPAN ? s->n : from + SPAN;
+	int one = s->n == 1, g = one ? (int)u * j->heads : (int)u % j->G, from = one ? 0 : (int)u / j->G * SPAN, to = s->n - from < SPAN ? s->n : from + SPAN;
 	size_t keys = (size_t)s->past + to, head = head_floats(j->D);
-	struct panels p = { .tile = j->tile, .n = keys, .D = j->D, .page = s->page, .kt_at = j->at + g * head, .v_at = j->at + (j->G + g) * head };
+	struct panels p = { .tile = j->tile, .n = keys, .D = j->D, .page = s->page, .kt_at = j->at + g * head, .v_at = j->at + (j->G + g) * head, .heads = 1, .head = head };
 	float *scratch = mach_scratch(j->m, part, QUERIES * scores_stride(keys));
 
-	if (s->n == 1)
+	if (one) {
+		p.heads = j->G - g < j->heads ? j->G - g : j->heads;
 		one_token(j, &p, row, s->past, g, scratch);
-	else
+	} else {
 		many_tokens(j, &p, row, s->past, g, from, to, scratch);
+	}
 }
 
 static void
@@ -164,8 +169,8 @@ attend(void *arg, int part, int parts)
 	(void)parts;
 	for (;;) {
 		u = atomic_fetch_add(&j->next, 1);
-		for (; i < j->nspans && u - first >= units(&j->s[i], j->G); i++) {
-			first += units(&j->s[i], j->G);
+		for (; i < j->nspans && u - first >= units(j, &j->s[i]); i++) {
+			first += units(j, &j->s[i]);
 			row += j->s[i].n;
 		}
 		if (i == j->nspans)
@@ -177,10 +182,12 @@ attend(void *arg, int part, int parts)
 void
 cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
 {
-	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(DT_F32), 0 };
+	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(DT_F32), G, 0 };
 	double amount = 0;
 	int i;
 
+	while (j.heads > 1 && (j.heads * (H / G) > QUERIES || nspans * (G / j.heads) < 4 * mach_threads(m)))
+		j.heads = (j.heads + 1) / 2;
 	for (i = 0; i < nspans; i++)
 		amount += (double)s[i].n * H * (s[i].past + s[i].n) * D;
 	mach_run_if(m, amount, attend, &j);

@@ -81,29 +81,35 @@ times(float *x, float by, size_t n)
 		x[i] *= by;
 }
 
-/* The scores of all rows against keys 0..last, page by page. */
+/* The scores of all rows against keys 0..last: page by page, and of a page head by head, as they lie in memory. */
 static void
 all_scores(const struct panels *p, float *s, size_t lds, const float *q, size_t ldq, size_t rows, size_t last)
 {
-	size_t j;
+	size_t each = rows / p->heads, j, n, g;
 
 	if (!p->page)
 		scores(p->tile, s, lds, q, ldq, p->kt, p->D, rows, last);
-	for (j = 0; p->page && j < last; j += KV_PAGE)
-		scores(p->tile, s + j, lds, q, ldq, p->page[j / KV_PAGE] + p->kt_at, p->D, rows, last - j < KV_PAGE ? last - j : KV_PAGE);
+	for (j = 0; p->page && j < last; j += KV_PAGE) {
+		n = last - j < KV_PAGE ? last - j : KV_PAGE;
+		for (g = 0; g < (size_t)p->heads; g++)
+			scores(p->tile, s + g * each * lds + j, lds, q + g * each * ldq, ldq, p->page[j / KV_PAGE] + p->kt_at + g * p->head, p->D, each, n);
+	}
 }
 
 /* out[rows, D] = s * values 0..last: one chain a number, carried on from page to page. */
 static void
 all_values(const struct panels *p, float *out, size_t ldo, const float *s, size_t lds, size_t rows, size_t last)
 {
-	size_t j;
+	size_t each = rows / p->heads, j, n, g;
 
 	if (!p->page)
 		times_panels(p->tile, out, ldo, (struct mat){ s, lds, 1 }, p->v, p->n, last, p->D, rows, false);
-	for (j = 0; p->page && j < last; j += KV_PAGE)
-		times_panels(p->tile, out, ldo, (struct mat){ s + j, lds, 1 }, p->page[j / KV_PAGE] + p->v_at, KV_PAGE, last - j < KV_PAGE ? last - j : KV_PAGE,
-			     p->D, rows, j > 0);
+	for (j = 0; p->page && j < last; j += KV_PAGE) {
+		n = last - j < KV_PAGE ? last - j : KV_PAGE;
+		for (g = 0; g < (size_t)p->heads; g++)
+			times_panels(p->tile, out + g * each * ldo, ldo, (struct mat){ s + g * each * lds + j, lds, 1 }, p->page[j / KV_PAGE] + p->v_at + g * p->head,
+				     KV_PAGE, n, p->D, each, j > 0);
+	}
 }
 
 void
