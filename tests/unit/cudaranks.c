@@ -1,6 +1,6 @@
 /* cudaranks.c - two ranks with a simulated GPU each: a step that is left in the middle, on both or on one of them
  *
- * Each test is done by two processes at a time, the second one forked off; what they say to one another besides NCCL goes through a pipe. */
+ * Each test is done by two processes, forked off; what they say to one another besides NCCL goes through a pipe. */
 #include <math.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -194,22 +194,22 @@ a_step_that_one_has_left_is_settled_or_closed(int rank)
 static void
 by_two(void (*test)(int))
 {
+	pid_t pid[2];
 	int status;
-	pid_t pid;
 
 	CHECK(pipe(through) == 0);
 	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		alarm(100);	/* what waits for the other one for ever */
-		test(1);
-		fflush(stdout);
-		_exit(t_bad > 0);
+	for (int rank = 0; rank < 2; rank++) {
+		pid[rank] = fork();
+		if (pid[rank] == 0) {
+			alarm(100);	/* what waits for the other one for ever */
+			test(rank);
+			fflush(stdout);
+			_exit(t_bad > 0);
+		}
 	}
-	alarm(100);
-	test(0);
-	alarm(0);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	for (int rank = 0; rank < 2; rank++)
+		CHECK(waitpid(pid[rank], &status, 0) == pid[rank] && status == 0);
 	close(through[0]);
 	close(through[1]);
 }
