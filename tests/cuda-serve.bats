@@ -54,22 +54,35 @@ told() {
 	assert_equal "$status" 0
 }
 
-@test "cuda-serve: a reply's bits are the same alone and among others, streamed, and after its prefix was kept" {
-	start "${gpu[@]}"
-	long='{prompt: ("The river is wide and the boat is slow. " * 6), temperature: 1, seed: 5, max_tokens: 6, logprobs: 1}'
-	complete "$long"
-	alone=$(jq -c '.choices' <<<"$body")
+# crowd - three other requests begin, whose replies nobody reads
+crowd() {
 	for i in 1 2 3; do
 		exec {fd[i]}<>"/dev/tcp/127.0.0.1/$port"
-		post_to "${fd[i]}" /v1/completions "$(request "{prompt: \"Number $i and\", temperature: 1, seed: $i, max_tokens: 12, logprobs: 0}")"
+		post_to "${fd[i]}" /v1/completions "$(request "{prompt: \"Number $i and\", temperature: 1, seed: $i, max_tokens: 30, ignore_eos: true, logprobs: 0}")"
 	done
+}
+
+counted() { http GET /metrics; sed -n "s/^sa_serve_$1 //p" <<<"$body"; }
+
+@test "cuda-serve: a reply's bits are the same alone and among others, streamed, and while pages are short" {
+	long='{prompt: ("The river is wide and the boat is slow. " * 6), temperature: 1, seed: 5, max_tokens: 6, ignore_eos: true, logprobs: 1}'
+	start "${gpu[@]}"
+	complete "$long"
+	alone=$(jq -c '.choices' <<<"$body")
+	crowd
 	complete "$long"
 	assert_equal "$(jq -c '.choices' <<<"$body")" "$alone"
 	complete "$long + {stream: true}"
 	events >events
 	assert_equal "$(jq -sc '[.[].choices[].text] | join("")' events)" "$(jq -c '.[0].text' <<<"$alone")"
-	http GET /metrics
-	[ "$(sed -n 's/^sa_serve_prompt_tokens_cached_total //p' <<<"$body")" -gt 0 ]
+	[ "$(counted prompt_tokens_cached_total)" -gt 0 ]
+	kill "$pid"
+	ends
+	start "${gpu[@]}" --kv-bytes $((5 * 65536))	# pages for less than all four
+	crowd
+	complete "$long"
+	assert_equal "$(jq -c '.choices' <<<"$body")" "$alone"
+	[ "$(counted preemptions_total)" -gt 0 ]
 }
 
 @test "cuda-serve: a filter's server computes on SA_DEVICE, and replies of another device are not its own" {
