@@ -94,6 +94,12 @@ int cuda_ranks_squares(struct cuda *g);
 int cuda_ranks_spread(struct cuda *g, int b);
 /* What is submitted from here on has the weights of layers up to this one. */
 int cuda_ranks_need(struct cuda *g, int layer);
+/* Collective: `bytes` bytes of each rank to all, one behind the other; and of n words the sum of all ranks', as integers, each rank's n of all. */
+int cuda_ranks_gather(struct cuda *g, void *all, const void *own, size_t bytes);
+int cuda_ranks_scatter_bits(struct cuda *g, void *own, const void *all, size_t n);
+
+/* ---- ranks_state.c: of several ranks ---- */
+
 /* Collective: moments from the host; weights and moments to the host. */
 int cuda_ranks_put(struct cuda *g);
 int cuda_ranks_get(struct cuda *g);

@@ -81,8 +81,10 @@ place_group(struct gpu_place *p, const struct gpu_run *run, const int *member, i
 
 	for (int k = 0; k < n; k++)
 		trained = trained || run->tensors[member[k]].trained;
-	if (trained)
-		add_to_bucket(p, run, ranks_of(run) == 1 || !first->matrix || first->slot == EMBED ? -1 : first->layer < 0 ? run->c->layers : done[first->layer]);
+	if (trained && (ranks_of(run) == 1 || !first->matrix || first->slot == EMBED))
+		add_to_bucket(p, run, -1);
+	else if (trained)
+		add_to_bucket(p, run, first->layer < 0 ? run->c->layers : done[first->layer]);
 	end = trained ? &p->trained : &p->frozen;
 	for (int k = 0; k < n; k++) {
 		const struct gpu_tensor *t = &run->tensors[member[k]];
