@@ -11,6 +11,7 @@
 
 #define KEEP_SECONDS 120	/* that an idle server keeps prefixes */
 #define MOVE_PAGES 2		/* huge ones of weights at a time: what a request that comes meanwhile waits for */
+#define MOVE_SECONDS 0.01	/* most of a turn: an eighth of one that reads a model of 1B once */
 
 void
 engine_lock(struct engine *e)
@@ -371,11 +372,12 @@ wait_for_work(struct engine *e)
 	}
 }
 
-/* Weights to huge pages (huge.h), for an eighth of the seconds that the turn took: streams go on meanwhile, and soon faster. */
+/* Weights to huge pages (huge.h), for an eighth of the seconds that the turn took, so that streams go on meanwhile, and soon faster. The long turns are prompts',
+ * which gain little by it. */
 static void
 move_weights(struct engine *e, double took)
 {
-	double end = clock_seconds() + took / 8;
+	double end = clock_seconds() + (took / 8 < MOVE_SECONDS ? took / 8 : MOVE_SECONDS);
 
 	while (e->moving && (e->moving = huge_step(&e->huge, MOVE_PAGES * HUGE_PAGE)) && clock_seconds() < end)
 		;

@@ -2,7 +2,8 @@
  *
  * NAME(x), TARGET, NATIVE (the dtype of x), E (its type), V (a vector of sums), X (a vector of x or of weights), LANES (elements of an X), ROWS (most
  *rows of a tile). NAME(x_at)(p), NAME(w_at)(d, p, i, scale): LANES elements of x; of a row of dtype d from element i on. NAME(mac)(sum, a, b):
- * sum + a b, lane by lane. NAME(sum4)(a, b, c, d): the sums of their lanes, as four floats. */
+ * sum + a b, lane by lane. NAME(sum4)(a, b, c, d): the sums of their lanes, as four floats. KEEP(x): x stays in its register
+ * and is not loaded again for each row. */
 
 static inline __attribute__((always_inline)) TARGET void
 NAME(step)(const int rows, const enum dtype d, V sum[][STRIP], const char *x, size_t ldx, const struct strip *s, size_t i)
@@ -11,8 +12,10 @@ NAME(step)(const int rows, const enum dtype d, V sum[][STRIP], const char *x, si
 	int r, j;
 
 #pragma GCC unroll 4
-	for (j = 0; j < STRIP; j++)
+	for (j = 0; j < STRIP; j++) {
 		b[j] = NAME(w_at)(d, s->w[j], i, s->scale[j]);
+		KEEP(b[j]);
+	}
 #pragma GCC unroll 8
 	for (r = 0; r < rows; r++) {
 		X a = NAME(x_at)(x + r * ldx);
@@ -58,13 +61,14 @@ NAME(tile)(const int rows, const enum dtype d, const int fetch, const char *cons
 		for (j = 0; j < STRIP; j++)
 			sum[r][j] = (V){ 0 };
 	for (i = 0; i + LANES <= k; i += LANES) {
+		NAME(step)(rows, d, sum, x + i * sizeof(E), ldx, s, i);
+		/* not before the step: there GCC 12 spills one of AVX2's sums */
 #pragma GCC unroll 4
 		for (f = 0; f < due; f += FETCH_LINE)
 			__builtin_prefetch(at + f, 0, 2);
 		at += due;
 		if (fetch > 1 && (size_t)(at - ahead[run]) >= k * dtype_size(d) && run + 1 < fetch)
 			at = ahead[++run];
-		NAME(step)(rows, d, sum, x + i * sizeof(E), ldx, s, i);
 	}
 	if (i < k)
 		NAME(rest)(rows, d, sum, x + i * sizeof(E), ldx, s, i, k);
@@ -164,3 +168,4 @@ static const struct dots NAME(dots) = {
 #undef LANES
 #undef ROWS
 #undef FORMATS
+#undef KEEP

@@ -39,6 +39,7 @@ put4(float *out, v4 sums, size_t cols, bool accum)
 #define LANES 4
 #define ROWS 2
 #define FORMATS WIDENED
+#define KEEP(x) (void)0
 
 INLINE v4
 base_x_at(const char *x)
@@ -91,6 +92,7 @@ base_put(float *out, const float *x)
 #define LANES 8
 #define ROWS 3
 #define FORMATS WIDENED
+#define KEEP(x) (void)0
 
 INLINE TARGET __m256
 avx2_x_at(const char *x)
@@ -166,6 +168,7 @@ int8_512(const char *w, float scale)
 #define LANES 16
 #define ROWS 6
 #define FORMATS WIDENED
+#define KEEP(x) __asm__("" : "+v"(x))
 
 INLINE TARGET __m512
 avx512_x_at(const char *x)
@@ -214,6 +217,7 @@ avx512_put(float *out, const float *x)
 #define LANES 32
 #define ROWS 6
 #define FORMATS RUN(DT_BF16, bf16) RUN(DT_INT8, int8)
+#define KEEP(x) __asm__("" : "+v"(x))
 
 INLINE TARGET __m512bh
 bf16_x_at(const char *x)

@@ -19,8 +19,9 @@
 #define GROUP_BLOCKS 2		/* of K: runs of a page in a row of bf16 numbers */
 #define GROUP 16		/* most strips in them */
 #define X_NEAR (16 << 10)	/* so little of x stays in the first cache anyway */
+#define FEW 12			/* rows of x up to which weights are widened in registers, by each tile again */
 #define ROW_BYTES (BLOCK_BYTES + 64)	/* widened rows do not lie a multiple of the page apart */
-#define WIDE_BYTES (GROUP * STRIP * ROW_BYTES)
+#define WIDE_BYTES (STRIP * ROW_BYTES)
 
 struct job {
 	struct mach *m;
@@ -49,7 +50,7 @@ struct place {
 /* One thread's. */
 struct worker {
 	struct job *j;
-	char *wide;			/* scratch: a group's block widened */
+	char *wide;			/* scratch: a strip's block widened */
 	const char *ahead;		/* what is to be fetched next: runs of a block, row by row; NULL: nothing */
 	size_t run, runs, row, rows, stride;	/* which, how many in a row; the row, how many; bytes from one to the next */
 };
@@ -196,15 +197,15 @@ strip_at(struct strip *s, const struct matrix *w, size_t n, size_t k)
 	}
 }
 
-/* The group's strips, `n_of_k` elements from k on; `wide`: as what x is. */
+/* Strips n..end, `n_of_k` elements from k on; `wide`: as what x is. */
 static void
-take_strips(const struct worker *a, const struct place *u, struct strip *s, size_t k, size_t n_of_k, bool wide)
+take_strips(const struct worker *a, const struct place *u, struct strip *s, size_t n, size_t end, size_t k, size_t n_of_k, bool wide)
 {
 	const struct matrix *w = u->p->w;
 	char *to = a->wide;
-	size_t n, j;
+	size_t j;
 
-	for (n = u->n; n < u->end; n += STRIP, s++) {
+	for (; n < end; n += STRIP, s++) {
 		strip_at(s, w, n, k);
 		for (j = 0; wide && j < STRIP; j++, to += ROW_BYTES) {
 			u->dots->widen(to, w->dtype, s->w[j], s->scale[j], n_of_k);
@@ -213,35 +214,48 @@ take_strips(const struct worker *a, const struct place *u, struct strip *s, size
 	}
 }
 
-/* Rows t..t+rows of x times the group. `fetch` runs with each strip. */
+/* Rows t..t+rows of x times strips n..end. `fetch` runs with each strip. */
 static void
-run_rows(struct worker *a, const struct place *u, const struct strip *s, enum dtype d, size_t t, size_t rows, size_t k, size_t n_of_k, int fetch)
+run_rows(struct worker *a, const struct place *u, const struct strip *s, enum dtype d, size_t n, size_t end, size_t t, size_t rows, size_t k, size_t n_of_k, int fetch)
 {
-	size_t size = dtype_size(u->dots->native), N = u->p->w->N, bytes = block_of(u) * dtype_size(u->p->w->dtype), n;
+	size_t size = dtype_size(u->dots->native), N = u->p->w->N, bytes = block_of(u) * dtype_size(u->p->w->dtype);
 	size_t ldx = a->j->ldx[is_bf16(u->dots)];
 	const char *x = a->j->taken[is_bf16(u->dots)] + t * ldx + k * size, *ahead[FETCH];
 	float *out = u->p->out + t * N;
 	bool accum = u->p->bias || k > 0;
 
-	for (n = u->n; n < u->end; n += STRIP, s++)
-		u->dots->run[d](out + n, N, x, ldx, rows, s, min_size(STRIP, u->end - n), n_of_k, accum, ahead, fetch_next(a, ahead, fetch, bytes));
+	for (; n < end; n += STRIP, s++)
+		u->dots->run[d](out + n, N, x, ldx, rows, s, min_size(STRIP, end - n), n_of_k, accum, ahead, fetch_next(a, ahead, fetch, bytes));
 }
 
-/* Weights that must be widened are, once for all, where several tiles would do it. */
+/* All rows of x times strips n..end, a tile after the other. */
+static void
+run_tiles(struct worker *a, const struct place *u, const struct strip *s, enum dtype d, size_t n, size_t end, size_t k, size_t n_of_k)
+{
+	size_t T = u->t1 - u->t0, tiles = (T + u->dots->rows - 1) / u->dots->rows, i, from, to;
+
+	for (i = 0; i < tiles; i++) {
+		from = T * i / tiles;
+		to = T * (i + 1) / tiles;
+		run_rows(a, u, s, d, n, end, u->t0 + from, to - from, k, n_of_k, (int)(FETCH * (i + 1) / tiles - FETCH * i / tiles));
+	}
+}
+
+/* Where weights must be widened and many rows of x want them, it is once for all and a strip at a time, which stays in the first cache instead of x. */
 static void
 run_group(struct worker *a, const struct place *u)
 {
-	size_t block = block_of(u), T = u->t1 - u->t0, tiles = (T + u->dots->rows - 1) / u->dots->rows, k, n_of_k, i, from, to;
-	enum dtype d = tiles > 1 ? u->dots->native : u->p->w->dtype;
+	bool wide = u->t1 - u->t0 > FEW && u->p->w->dtype != u->dots->native;
+	enum dtype d = wide ? u->dots->native : u->p->w->dtype;
+	size_t step = wide ? STRIP : u->end - u->n, k, n_of_k, n, end;
 	struct strip strips[GROUP];
 
-	for (k = u->k0; k < u->k1; k += block) {
-		n_of_k = min_size(block, u->k1 - k);
-		take_strips(a, u, strips, k, n_of_k, d != u->p->w->dtype);
-		for (i = 0; i < tiles; i++) {
-			from = T * i / tiles;
-			to = T * (i + 1) / tiles;
-			run_rows(a, u, strips, d, u->t0 + from, to - from, k, n_of_k, (int)(FETCH * (i + 1) / tiles - FETCH * i / tiles));
+	for (k = u->k0; k < u->k1; k += n_of_k) {
+		n_of_k = min_size(block_of(u), u->k1 - k);
+		for (n = u->n; n < u->end; n = end) {
+			end = min_size(n + step, u->end);
+			take_strips(a, u, strips, n, end, k, n_of_k, wide);
+			run_tiles(a, u, strips, d, n, end, k, n_of_k);
 		}
 	}
 }
