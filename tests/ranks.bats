@@ -368,7 +368,7 @@ slurm() {
 }
 
 @test "slurm: a job that was stopped in time is requeued and goes on, unless it was cancelled; one that is finished or failed is not" {
-	run=(out "${tiny[@]}" "${short[@]}" --epochs 60)
+	run=(out "${tiny[@]}" "${short[@]}" --epochs 100000)
 	slurm RUNNING "${run[@]}"
 	wait_until 60 lines_in_log out 3
 	kill -TERM "$(rank_pid 0)" "$(rank_pid 1)"
@@ -381,13 +381,14 @@ slurm() {
 	ended
 	expect_status 0
 	expect_stderr_has "train.sbatch: stopped at step"
+	run=(small "${tiny[@]}" "${short[@]}" --epochs 1)
 	slurm RUNNING "${run[@]}"
 	ended
 	expect_status 0
-	expect_stderr_has "train.sbatch: out is finished"
+	expect_stderr_has "train.sbatch: small is finished"
 	slurm RUNNING "${run[@]}" --lr 5
 	ended
 	expect_status 2
-	expect_stderr_has "cannot resume from out: lr was 0.003"
+	expect_stderr_has "cannot resume from small: lr was 0.003"
 	assert_equal "$(wc -l <requeued)" 1
 }
