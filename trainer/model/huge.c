@@ -12,6 +12,15 @@
 
 #include "mapping.h"
 
+void
+huge_advise(void *p, size_t n)
+{
+	uintptr_t from = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, to = ((uintptr_t)p + n) / HUGE_PAGE * HUGE_PAGE;
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
 bool
 huge_possible(void)
 {

@@ -6,6 +6,8 @@
  * same addresses. The mapped pages are no longer the process's: it never has more than a step of them twice. The page cache keeps them while nobody else
  * needs the memory.
  *
+ * Training asks for them for its own memory: its products read rows that lie kilobytes apart, and gradients and moments once a step.
+ *
  * Nobody may read weights during a step, so that the serving thread does one between two passes, for as long as there are any. */
 #ifndef SA_HUGE_H
 #define SA_HUGE_H
@@ -26,6 +28,9 @@ struct huge {
 /* Whether this system gives huge pages to those who ask for them. */
 bool huge_possible(void);
 #define HUGE_PAGE ((size_t)2 << 20)
+
+/* Ask for them for fresh memory at p, n bytes, before it is touched: as many as lie wholly in it. It stays the caller's; that it gets none is no error. */
+void huge_advise(void *p, size_t n);
 
 /* Move the next `most` bytes, whole pages, about a millisecond each. False: that was all, or what comes next cannot be had so and stays as it is. */
 bool huge_step(struct huge *h, size_t most);

@@ -11,6 +11,7 @@
 
 #include "forward.h"
 #include "forward_device.h"
+#include "huge.h"
 #include "layout.h"
 #include "lora.h"
 #include "text.h"
@@ -209,6 +210,7 @@ weights_some(struct weights *w, const struct config *c, const bool *some)
 {
 	*w = (struct weights){ .layer = xcalloc(c->layers, sizeof *w->layer), .n = count_some(c, some) };
 	w->all = xcalloc(w->n, sizeof *w->all);
+	huge_advise(w->all, w->n * sizeof *w->all);
 	place_some(w, c, some);
 }
 

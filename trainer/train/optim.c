@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "huge.h"
 #include "optim.h"
 
 void
@@ -12,6 +13,8 @@ optim_init(struct optim *o, const struct comm *comm, size_t n)
 	zero_init(&o->zero, comm, n);
 	o->m = xcalloc(o->zero.own, sizeof *o->m);
 	o->v = xcalloc(o->zero.own, sizeof *o->v);
+	huge_advise(o->m, o->zero.own * sizeof *o->m);
+	huge_advise(o->v, o->zero.own * sizeof *o->v);
 }
 
 void
