@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "huge.h"
 #include "model.h"
 #include "project.h"
 
 #define HEAD_FLOATS (2 << 20)	/* logits at a time: 8 MB stays in a shared cache */
-#define MIN_HEAD_ROWS 256	/* but not so few rows that the head's gradient is re-read all the time */
+#define HEAD_MOST (32 << 20)	/* where only fewer than MIN_HEAD_ROWS would: what is read once a block is the head and its gradient, so few blocks */
+#define MIN_HEAD_ROWS 256
+#define MAX_HEAD_ROWS 1024
 
 struct layer_acts {
 	float *x;		/* [T,C] what came in */
@@ -147,18 +150,28 @@ place(struct acts *a, const struct config *c, float *base)
 	return p.n;
 }
 
+/* Of logits at a time. */
+static int
+head_rows(int vocab, int max_T)
+{
+	int rows = HEAD_FLOATS / vocab;
+
+	if (rows < MIN_HEAD_ROWS) {
+		rows = HEAD_MOST / vocab / 16 * 16;
+		rows = rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows > MAX_HEAD_ROWS ? MAX_HEAD_ROWS : rows;
+	}
+	return rows < max_T ? rows : max_T;
+}
+
 /* Its sizes, without the memory. */
 static struct acts *
 acts_measure(const struct config *c, int max_T, enum keep keep)
 {
 	struct acts *a = xcalloc(1, sizeof *a);
-	int rows = HEAD_FLOATS / c->vocab;
 
 	a->keep = keep;
 	a->max_T = max_T;
-	a->head_rows = rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows;
-	if (a->head_rows > max_T)
-		a->head_rows = max_T;
+	a->head_rows = head_rows(c->vocab, max_T);
 	a->layer = xcalloc(c->layers, sizeof *a->layer);
 	a->bytes = place(a, c, NULL) * sizeof *a->all + 2 * max_T * sizeof(int);
 	return a;
@@ -185,6 +198,7 @@ acts_new(const struct model *m, int max_T, enum keep keep)
 	a->all = aligned_alloc(64, n);
 	if (!a->all)
 		die(STATUS_IO, "out of memory: activations of %d tokens need %zu MB", max_T, n >> 20);
+	huge_advise(a->all, n);
 	place(a, &m->c, a->all);
 	return a;
 }
