@@ -126,6 +126,50 @@ near() {
 	[ ! -e out/model.safetensors ]
 }
 
+# lost KERNEL:N WHERE LEFT - a run whose device is lost with the Nth launch of that kernel ends so
+lost() {
+	rm -rf out
+	CUDASIM_LOST=$1 train "${gpu[@]}" "${way[@]}" --out out
+	expect_status 4
+	expect_stderr_has "sa-train: $2: cudasim: waiting for a transfer: unspecified launch failure; $3"
+	[ ! -e out/model.safetensors ]
+}
+
+@test "cuda-train: a device that fails is told with the step, and the last checkpoint is gone on from" {
+	way=(--max-steps 4 --save-every 2 --keep 0 --eval-ratio 0.2 --eval-every 3)
+	train "${gpu[@]}" "${way[@]}" --out whole
+	expect_status 0
+	lost cross_entropy:1 "step 1" "nothing was saved"
+	lost clip:2 "step 2" "nothing was saved"
+	lost join:9 "saving after step 2" "nothing was saved"
+	[ ! -e out/step_2 ]
+	lost cross_entropy:5 "step 3" "out/step_2 is whole"
+	lost cross_entropy:7 "evaluation after step 3" "out/step_2 is whole"
+	cp -r out cpu
+	train "${gpu[@]}" "${way[@]}" --resume --out out
+	expect_status 0
+	cmp out/model.safetensors whole/model.safetensors
+	assert_equal "$(losses out)" "$(losses whole)"
+	train "${tiny[@]}" "${way[@]}" --compute bf16 --device cpu --resume --out cpu
+	expect_status 0
+	expect_stderr_has "resumed on another device"
+	near cpu whole
+}
+
+@test "cuda-train: a device that fails at the reference, or where what is not finite is looked for, is no other failure" {
+	jq -nc 'range(6) | {prompt: "Say \(.).", chosen: "The number \(.) is red.", rejected: "No \(.)."}' >pairs.jsonl
+	gpu=(--init shape.json --model "$T/tiny" --data pairs.jsonl --stage dpo --batch 2 --accum 1 --threads 1 --device cuda) way=(--max-steps 3)
+	lost cross_entropy:1 "the reference before step 1" "nothing was saved"
+	[ ! -e out/reference.bin ]
+	lost cross_entropy:4 "step 1" "nothing was saved"
+	gpu=("${tiny[@]}" --device cuda)
+	way=(--max-steps 60 --lr 1000 --clip 0 --beta2 0 --schedule constant --warmup-ratio 0 --eps 1e-30 --weight-decay 1000)
+	train "${gpu[@]}" "${way[@]}" --out out
+	expect_status 1
+	step=$(sed -n 's/^sa-train: step \([0-9]*\): the loss is nan.*/\1/p' stderr)
+	lost "clip:$step" "step $step" "nothing was saved"	# in each step before there was one
+}
+
 @test "cuda-train: in whatever order threads, blocks and streams run, the same bytes come back" {
 	for run in "fwd 1 late" "rev 1 late" "rand 1 rand" "rand 2 early"; do
 		set -- $run

@@ -78,6 +78,15 @@ number(const char *name, const char *otherwise)
 
 static uint64_t random_state;
 
+static void
+read_lost(struct options *o)
+{
+	const char *s = getenv("CUDASIM_LOST"), *colon = s ? strchr(s, ':') : nullptr;
+
+	o->lost_kernel = colon ? s : nullptr;
+	o->lost = s ? strtoull(colon ? colon + 1 : s, nullptr, 10) : 0;
+}
+
 const struct options *
 options(void)
 {
@@ -97,7 +106,7 @@ options(void)
 	o.memory = number("CUDASIM_MEMORY", "17179869184");
 	o.dies = getenv("CUDASIM_DIE") ? (int)number("CUDASIM_DIE", "0") : -1;
 	o.devices = (int)number("CUDASIM_DEVICES", "1");
-	o.lost = number("CUDASIM_LOST", "0");
+	read_lost(&o);
 	random_state = number("CUDASIM_SEED", "1") * 0x9e3779b97f4a7c15ull + 1;
 	return &o;
 }

@@ -9,7 +9,7 @@ using namespace cudasim;
 
 /* What would be a sticky error on a GPU ends the program here, but for the one that CUDASIM_LOST asks for. */
 static cudaError_t last_error;
-static unsigned long long launches;
+static unsigned long long launches;	/* that CUDASIM_LOST counts */
 
 static cudaError_t
 result(cudaError_t e)
@@ -19,11 +19,25 @@ result(cudaError_t e)
 	return e;
 }
 
+static bool
+lost(void)
+{
+	return options()->lost && launches >= options()->lost;
+}
+
+static bool
+counts(const char *kernel)
+{
+	const char *name = options()->lost_kernel;
+
+	return !name || !strncmp(kernel, name, strcspn(name, ":"));
+}
+
 /* What a call that waits says once the device is lost. */
 static cudaError_t
 waited(void)
 {
-	return result(options()->lost && launches >= options()->lost ? cudaErrorLaunchFailure : cudaSuccess);
+	return result(lost() ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
 /* ---- what was read back, for comparing runs ---- */
@@ -303,7 +317,7 @@ cudasim::launch(const void *kernel, const char *name, dim3 grid, dim3 block, siz
 		result(cudaErrorInvalidConfiguration);
 	else if (shared > limit)
 		result(cudaErrorInvalidValue);
-	else if (++launches < options()->lost || !options()->lost)
+	else if (launches += counts(name), !lost())
 		submit(stream_of(s), [g] {
 			grid_run(&g);
 			time_passes(1e-2f);

@@ -20,7 +20,8 @@
  *     CUDASIM_XBLOCK   0 | 1               under ThreadSanitizer: blocks of a launch are not ordered either
  *     CUDASIM_SMS      N                   multiprocessors of the device that is simulated (4)
  *     CUDASIM_MEMORY   N                   its bytes of memory (16 GiB): cudaMalloc past them fails
- *     CUDASIM_LOST     N                   the device is lost with launch N (0: never): that and what comes after it is not done, waiting for it fails
+ *     CUDASIM_LOST     N | KERNEL:N        the device is lost with launch N, or with the Nth of that kernel: that and what comes after it is not done, waiting
+ *                                          for it fails
  *     CUDASIM_DEVICES  N                   how many there are (1)
  *     CUDASIM_DIE      R                   NCCL's rank R kills itself when it has summed and gathers, for the second time */
 #ifndef CUDASIM_SIM_H
@@ -60,7 +61,8 @@ struct options {
 	bool loose_blocks;	/* CUDASIM_XBLOCK */
 	int sms;
 	size_t memory;
-	unsigned long long lost;
+	unsigned long long lost;	/* with which launch, 0: never */
+	const char *lost_kernel;	/* of the kernel whose name begins so, up to the colon; NULL: of any */
 	int devices;
 	int dies;		/* CUDASIM_DIE, or -1 */
 };

@@ -19,8 +19,8 @@ word(double x)
 	return isnan(x) ? "nan" : x > 0 ? "inf" : "-inf";
 }
 
-/* The first of order[from..to) that spoils it, in e; or that the device failed. */
-static bool
+/* The first of order[from..to) that spoils it, in e: -2, before those ranks who only know where it was not. 0: none does alone. -STATUS_IO: the device failed. */
+static int
 find(struct run *r, const char *what, double x, long step, const struct portion *of, const uint32_t *order, size_t from, size_t to, struct err *e)
 {
 	char tensor[MODEL_BAD], where[300];
@@ -32,15 +32,15 @@ find(struct run *r, const char *what, double x, long step, const struct portion 
 			bool bad;
 
 			if (inspect(r, of->from, of->packs.sample[at], &bad, tensor, e) < 0)
-				return true;
+				return run_lost(r, "step", step, e);
 			if (bad) {
 				err_set(e, "step %ld: %s is %s; %s, first in %s; nothing was saved", step, what, word(x),
 					run_where(r, of->from, of->packs.sample[at], where, sizeof where), tensor);
-				return true;
+				return -2;
 			}
 		}
 	}
-	return false;
+	return 0;
 }
 
 int
@@ -48,19 +48,17 @@ run_not_finite(struct run *r, const char *what, double x, long step, const struc
 {
 	char first[300], last[300];
 	size_t k, end;
-	int rc = 0;
+	int rc;
 
 	if (r->engine->settle(r->engine, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
-	if (find(r, what, x, step, of, order, from, to, e)) {
-		rc = -2;	/* before those who only know where it was not */
-	} else if (from < to) {
+		return run_lost(r, "step", step, e);
+	rc = find(r, what, x, step, of, order, from, to, e);
+	if (rc == 0 && from < to) {
 		k = of->packs.at[order ? order[from] : from];
 		end = of->packs.at[(order ? order[to - 1] : to - 1) + 1];
 		rc = err_set(e, "step %ld: %s is %s; no sample alone, but the sum of those from %s to %s; nothing was saved", step, what, word(x),
 			     run_where(r, of->from, of->packs.sample[k], first, sizeof first),
 			     run_where(r, of->from, of->packs.sample[end - 1], last, sizeof last));
 	}
-	comm_agree(r->comm, rc, e);
-	return -1;
+	return comm_agree(r->comm, rc, e) == -STATUS_IO ? -STATUS_IO : -1;
 }

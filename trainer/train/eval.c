@@ -29,7 +29,7 @@ sum_losses(struct run *r, size_t from, size_t to, double *sum, struct err *e)
 		next = from + r->micro < to ? from + r->micro : to;
 		b = run_gather(r, &r->eval, NULL, from, next);
 		if (r->engine->pass(r->engine, &b, false, 1, &loss, e) < 0)
-			return comm_lost(r->comm, STATUS_IO, e);
+			return run_lost(r, "evaluation after step", r->optim.step, e);
 		*sum += loss;
 	}
 	return 0;

@@ -57,7 +57,7 @@ prefer_identify(struct run *r)
 }
 
 /* Forward pass over packs order[from..to): logp[i] of each sample i in them, and the sum of losses. *b stays laid out, and what its backward needs is
- * kept. 0, or -STATUS_IO. */
+ * kept. 0, or -1 when the device failed. */
 static int
 score(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, double *logp, struct batch *b, double *loss, struct err *e)
 {
@@ -66,7 +66,7 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 	*b = run_gather(r, of, order, from, to);
 	b->weight = NULL;
 	if (r->engine->pass(r->engine, b, false, 1, loss, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return -1;
 	for (size_t i = from; i < to; i++) {
 		size_t pack = order ? order[i] : i;
 
@@ -91,7 +91,7 @@ score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 
 		to = from + r->micro < end ? from + r->micro : end;
 		if (score(r, of, NULL, from, to, logp, &b, &loss, e) < 0)
-			return -1;
+			return run_lost(r, "the reference before step", r->saved > 0 ? r->saved + 1 : 1, e);
 		if (!isfinite(loss))
 			return err_set(e, "the reference's loss is not finite in packs %zu to %zu", from + 1, to);
 		if (clock_seconds() - shown > 10) {
@@ -281,7 +281,7 @@ divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double 
 			return 1;
 		next = at + r->micro < to ? at + r->micro : to;
 		if (score(r, &p->mismatched, order, at, next, p->now + n, &b, &loss, e) < 0)
-			return -STATUS_IO;
+			return run_lost(r, "step", r->optim.step + 1, e);
 		for (size_t i = at; i < next; i++)
 			*sum += p->now[n + order[i]] - p->ref[n + order[i]];
 	}
@@ -318,7 +318,7 @@ accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, doubl
 			return 1;
 		next = at + r->micro < *to ? at + r->micro : *to;
 		if (score(r, &r->data, order, at, next, r->prefer.now, &b, &loss, e) < 0)
-			return -STATUS_IO;
+			return run_lost(r, "step", r->optim.step + 1, e);
 		if (!isfinite(loss)) {
 			y->loss = loss;
 			*from = at;
@@ -337,7 +337,7 @@ accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, doubl
 		if (next == *to)
 			r->engine->last(r->engine);
 		if (r->engine->back(r->engine, &b, (float)(1 / y->packs), e) < 0)
-			return comm_lost(r->comm, STATUS_IO, e);
+			return run_lost(r, "step", r->optim.step + 1, e);
 	}
 	return 0;
 }

@@ -14,7 +14,8 @@
 
 /* KTO's mismatched pairs. After run_read_data(). */
 int prefer_data(struct run *r, struct err *e);
-/* The reference's log-probabilities, while r->model is still the reference. Collective. 0; -1 with a message. */
+/* The reference's log-probabilities, while r->model is still the reference. Collective. 0; -1, or -STATUS_IO when the device
+ * failed, with a message. */
 int prefer_reference(struct run *r, struct err *e);
 /* As the accumulation of train.c: adds the gradients of packs order[from..to), which are this rank's of the step's `packs`, to r->grad. Collective. 0; 1 when a
  * signal came; -1. */

@@ -64,7 +64,8 @@ struct run {
 	float *weight, *loss;
 };
 
-/* Read everything and find where to go on. 0; 1 when the run was finished already; -1 with a message. */
+/* Read everything and find where to go on. 0; 1 when the run was finished already; -1, or -STATUS_IO when the device failed after it was opened, with a
+ * message. */
 int run_setup(struct run *r, const struct settings *set, struct comm *comm, struct err *e);
 void run_free(struct run *r);
 
@@ -78,6 +79,9 @@ struct place {
 };
 /* Those of step k (from 0). */
 struct place run_place(const struct run *r, long k);
+
+/* The device failed in `what` of or after a step: the message in e gets both, and what is left of the run. -STATUS_IO, or the end of all ranks: comm_lost(). */
+int run_lost(const struct run *r, const char *what, long step, struct err *e);
 
 extern volatile sig_atomic_t run_stopped;	/* the signal that asked for an end, or 0 */
 

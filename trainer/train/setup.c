@@ -417,8 +417,11 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	if (rc != 0)
 		return rc;
 	announce(r);
-	if (put_on_device(r, e) < 0 || prefer_reference(r, e) < 0)
+	if (put_on_device(r, e) < 0)
 		return -1;
+	rc = prefer_reference(r, e);
+	if (rc < 0)
+		return rc;
 	if (r->saved >= 0 && (comm_agree(comm, checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 || put_on_device(r, e) < 0))
 		return -1;
 	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);

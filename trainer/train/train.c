@@ -45,6 +45,18 @@ run_place(const struct run *r, long k)
 	return p;
 }
 
+int
+run_lost(const struct run *r, const char *what, long step, struct err *e)
+{
+	struct err why = *e;
+
+	if (r->saved > 0)
+		err_set(e, "%s %ld: %s; %s/step_%ld is whole", what, step, why.msg, r->set->out, r->saved);
+	else
+		err_set(e, "%s %ld: %s; nothing was saved", what, step, why.msg);
+	return comm_lost(r->comm, STATUS_IO, e);
+}
+
 /* The sample whose loss a token was the highest of a step. */
 struct highest {
 	double loss;
@@ -87,7 +99,7 @@ accumulate(struct run *r, const uint32_t *order, struct place *p, double scale, 
 		if (to == p->to)
 			r->engine->last(r->engine);
 		if (r->engine->pass(r->engine, &b, true, (float)scale, &loss, e) < 0)
-			return comm_lost(r->comm, STATUS_IO, e);
+			return run_lost(r, "step", en->step, e);
 		en->loss += loss * scale;
 		if (!isfinite(loss)) {
 			*p = (struct place){ p->epoch, from, to };
@@ -148,7 +160,7 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	en->flops = a.flops;
 	en->epoch = (double)p.epoch + (double)p.to / (double)r->data.packs.n;
 	if (r->engine->zero(r->engine, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return run_lost(r, "step", en->step, e);
 	run_share(r, &r->data, order, &p.from, &p.to);
 	if (r->set->stage == STAGE_SFT)
 		rc = accumulate_all(r, order, &p, 1 / run_divisor(r, &a), en, h, e);
@@ -157,7 +169,7 @@ gradients(struct run *r, struct place p, struct entry *en, struct highest *h, st
 	if (rc != 0)
 		return rc;
 	if (r->engine->norm(r->engine, &en->grad_norm, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return run_lost(r, "step", en->step, e);
 	if (!isfinite(en->grad_norm))
 		return run_not_finite(r, "the gradients' norm", en->grad_norm, en->step, &r->data, order, p.from, p.to, e);
 	return 0;
@@ -187,7 +199,7 @@ one_step(struct run *r, struct err *e)
 	if (rc != 0)
 		return rc;
 	if (r->engine->step(r->engine, en.grad_norm, en.lr, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return run_lost(r, "step", en.step, e);
 	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
@@ -221,7 +233,7 @@ save_here(struct run *r, const struct state *s, struct err *e)
 	if (comm_agree(r->comm, first ? log_sync(&r->log, e) : 0, e) < 0)
 		return -1;
 	if (r->engine->get(r->engine, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return run_lost(r, "saving after step", r->optim.step, e);
 	if (checkpoint_save(r->set->out, &r->source, r->model, &r->grad, &r->optim, s, e) < 0)
 		return -1;
 	if (!first)
@@ -264,7 +276,7 @@ finish(struct run *r, struct err *e)
 	if (r->set->save_every && save(r, e) < 0)
 		return -STATUS_IO;
 	if (r->engine->get(r->engine, e) < 0)
-		return comm_lost(r->comm, STATUS_IO, e);
+		return run_lost(r, "saving after step", r->optim.step, e);
 	return comm_agree(r->comm, r->comm->rank == 0 ? finish_here(r, e) : 0, e) < 0 ? -STATUS_IO : 0;
 }
 
@@ -309,7 +321,7 @@ run(struct run *r, const struct settings *set, struct comm *comm, int *sig)
 
 	if (rc < 0) {
 		warn("%s", e.msg);
-		return STATUS_USAGE;
+		return rc == -STATUS_IO ? STATUS_IO : STATUS_USAGE;
 	}
 	if (rc > 0) {
 		warn("%s: finished already", set->out);
