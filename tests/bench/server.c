@@ -150,9 +150,9 @@ send_out(struct conn *c, const struct buf *reply)
 static void
 answer(struct conn *c)
 {
-	send_out(c, c->reply);
-	if (!first_reply)
+	if (!first_reply)	/* before: whoever reads it may be the next to run */
 		first_reply = uv_hrtime();
+	send_out(c, c->reply);
 }
 
 /* ---- delays ---- */
