@@ -15,7 +15,7 @@ setup() {
 		.num_hidden_layers = 3 | .tie_word_embeddings = false | .torch_dtype = "float32"' "$T/tiny/config.json" >shape.json
 	tiny=(--init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 3e-3 --batch 1 --accum 4 --warmup-ratio 0.1 --seed 7 --threads 1 --dtype f32)
 	gpu=("${tiny[@]}" --device cuda)
-	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_NCCL=$BUILD/cudasim/$how/sa-cuda.so
+	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_NCCL=$BUILD/cudasim/$how/sa-cuda.so SA_TUNE=off
 	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
 	mpirun=(mpirun --oversubscribe --bind-to none -x "LD_PRELOAD=$preload")
 }
@@ -197,4 +197,22 @@ stopped() {
 	expect_stderr_has "--device cuda in several processes needs NCCL: /nowhere/libnccl.so.2: "
 	assert_equal "$(grep -c "needs NCCL" stderr)" 1
 	[ ! -e out/log.jsonl ]
+}
+
+@test "cuda-ranks: algorithms are timed once by all ranks together, and then found by all" {
+	export SA_TUNE=$PWD/products
+	for run in first second; do
+		ranks 2 "${gpu[@]}" --max-steps 3 --save-every 2 --out $run
+		expect_status 0
+		sort -u products | wc -l >>lines
+		wc -l <products >>lines
+	done
+	[[ $stderr != *timing* ]]
+	assert_equal "$(sort -u lines | wc -l)" 1	# nothing was timed twice, nor later
+	cmp first/model.safetensors second/model.safetensors
+	rm second/state.json second/model.safetensors
+	ranks 2 "${gpu[@]}" --max-steps 3 --save-every 2 --resume --out second
+	expect_status 0
+	[[ $stderr != *"other algorithms"* ]]
+	cmp first/model.safetensors second/model.safetensors
 }

@@ -9,7 +9,7 @@ setup() {
 	how=plain
 	if nm "$BUILD/sa-serve" | grep -q __asan_init; then how=asan; fi
 	if nm "$BUILD/sa-serve" | grep -q __tsan_init; then how=tsan; fi
-	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so
+	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_TUNE=off
 	gpu=(--device cuda --turn-tokens 32 --max-active 8)	# few rows a product: it is all of 32 that are computed
 }
 
@@ -83,6 +83,26 @@ counted() { http GET /metrics; sed -n "s/^sa_serve_$1 //p" <<<"$body"; }
 	complete "$long"
 	assert_equal "$(jq -c '.choices' <<<"$body")" "$alone"
 	[ "$(counted preemptions_total)" -gt 0 ]
+}
+
+@test "cuda-serve: algorithms are timed once, and later servers answer by them" {
+	export SA_TUNE=$PWD/products
+	for i in 1 2; do
+		start "${gpu[@]}"
+		complete "$scored"
+		jq -c .choices <<<"$body" >timed$i
+		kill "$pid"
+		ends
+		grep -c "timing the algorithms of 5 matrix products on cudasim, once" log >said$i || true
+	done
+	cmp timed1 timed2
+	assert_equal "$(cat said1 said2)" $'1\n0'
+	assert_equal "$(wc -l <products)" 5
+	SA_TUNE=off start "${gpu[@]}"
+	complete "$scored"
+	if cmp timed1 <(jq -c .choices <<<"$body"); then false; fi
+	kill "$pid"
+	ends
 }
 
 @test "cuda-serve: a filter's server computes on SA_DEVICE, and replies of another device are not its own" {

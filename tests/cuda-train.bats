@@ -8,7 +8,7 @@ setup() {
 	how=plain
 	if nm "$BUILD/sa-train" | grep -q __asan_init; then how=asan; fi
 	if nm "$BUILD/sa-train" | grep -q __tsan_init; then how=tsan; fi
-	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so
+	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_TUNE=off
 	shape Llama
 	tiny=(--init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 3e-3 --batch 2 --accum 2 --warmup-ratio 0.1 --seed 7 --threads 1)
 	gpu=("${tiny[@]}" --device cuda)
@@ -124,6 +124,41 @@ near() {
 	expect_status 1
 	expect_stderr_has "; $T/data.jsonl:" ", first in the " "nothing was saved"
 	[ ! -e out/model.safetensors ]
+}
+
+@test "cuda-train: algorithms are timed once, kept, and a run that has others says so" {
+	run=(--max-steps 4 --save-every 2 --keep 0 --out)
+	train "${gpu[@]}" "${run[@]}" off
+	unset SA_TUNE XDG_CACHE_HOME
+	file=$HOME/.cache/sa/products
+	train "${gpu[@]}" "${run[@]}" timed
+	expect_status 0
+	expect_stderr_has "sa-train: timing the algorithms of 45 matrix products on cudasim, once; the choices are kept in $file"
+	assert_equal "$(wc -l <"$file")" 45
+	if cmp timed/model.safetensors off/model.safetensors; then false; fi
+	cp "$file" products
+	train "${gpu[@]}" "${run[@]}" found
+	expect_status 0
+	[[ $stderr != *timing* ]]
+	cmp found/model.safetensors timed/model.safetensors
+	cmp "$file" products
+	for state in found off; do	# the run without is gone on from with
+		rm -rf "$state"/step_4 "$state"/state.json "$state"/model.safetensors
+		train "${gpu[@]}" "${run[@]}" $state --resume
+		expect_status 0
+		said=$(grep -c "resumed with other algorithms of matrix products" stderr) || true
+		assert_equal "$state $said" "$state $([ $state = found ] && echo 0 || echo 1)"
+	done
+	cmp found/model.safetensors timed/model.safetensors
+	sed -i '7s/ [^ ]*$//' "$file"
+	SA_TUNE=$file train "${gpu[@]}" "${run[@]}" again
+	expect_status 0
+	expect_stderr_has "$file: line 7 is no choice of an algorithm; the file is made again" "timing the algorithms of 45"
+	cmp "$file" products
+	cmp again/model.safetensors timed/model.safetensors
+	SA_TUNE=/dev/null/file train "${gpu[@]}" "${run[@]}" nowhere
+	expect_status 0
+	expect_stderr_has "/dev/null/file: Not a directory; products keep the algorithms that cuBLASLt proposes"
 }
 
 # lost KERNEL:N WHERE LEFT - a run whose device is lost with the Nth launch of that kernel ends so

@@ -2,7 +2,7 @@
  *
  * A product's shape decides which algorithms there are: three, of which the middle one is the fastest in pretended time. They add in pieces
  * of different length, so that which one was taken shows in the bits. The heuristics' first is the first of them, of few columns the last. One that
- * belongs to another shape is refused, which the real library only does when it cannot run it. */
+ * belongs to another matrix, or to many tokens where there are few, is refused, which the real library only does when it cannot run it. */
 #include <cublasLt.h>
 
 #include <cstdio>
@@ -100,14 +100,14 @@ wrong(const description *d, const layout *a, const layout *b, const layout *c, c
 	return nullptr;
 }
 
-/* FNV-1a of the sizes. */
+/* FNV-1a of the sizes; tokens, which are added over where B is transposed and else columns, count as few or many. */
 uint64_t
 shape_of(const description *d, const layout *a, const layout *b, const layout *to)
 {
-	uint64_t h = 1469598103934665603ull;
+	uint64_t h = 1469598103934665603ull, tokens = d->tb ? a->cols : to->cols;
 
-	for (uint64_t v : { (uint64_t)d->ta, (uint64_t)d->tb, (uint64_t)d->epilogue, a->rows, a->cols, (uint64_t)a->ld, b->rows, b->cols, (uint64_t)b->ld,
-			    (uint64_t)to->ld, (uint64_t)to->type })
+	for (uint64_t v : { (uint64_t)d->ta, (uint64_t)d->tb, (uint64_t)d->epilogue, a->rows, d->tb ? 0 : a->cols, (uint64_t)a->ld, b->rows, (uint64_t)b->ld,
+			    (uint64_t)to->ld, (uint64_t)to->type, (uint64_t)(tokens < FEW) })
 		h = (h ^ v) * 1099511628211ull;
 	return h;
 }

@@ -242,6 +242,7 @@ main(int argc, char **argv)
 	(void)argc;
 	snprintf(path, sizeof path, "%.*s/../cudasim/" HOW "/sa-cuda.so", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
 	setenv("SA_CUDA", path, 0);
+	setenv("SA_TUNE", "off", 1);
 	setenv("SA_NCCL", getenv("SA_CUDA"), 1);
 	RUN(two_ranks_have_the_gradient_of_one);
 	RUN(what_is_under_way_is_not_what_is_looked_at);

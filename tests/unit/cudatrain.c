@@ -412,6 +412,7 @@ main(int argc, char **argv)
 	(void)argc;
 	snprintf(path, sizeof path, "%.*s/../cudasim/" HOW "/sa-cuda.so", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
 	setenv("SA_CUDA", path, 0);
+	setenv("SA_TUNE", "off", 1);
 	setenv("CUDASIM_DEVICES", "2", 1);
 	RUN(gradients_are_those_of_the_cpu);
 	RUN(what_is_made_again_has_the_same_bits);

@@ -50,13 +50,17 @@ cuda_open(struct model *m, const struct cuda_wish *w, struct err *e)
 				   .tokens = w->tokens < KV_PAGE ? KV_PAGE : w->tokens, .sequences = w->sequences, .context = w->context };
 	struct serving_tensor *table;
 	cuda_serving_fn *make;
+	char *tuned;
 	struct err why;
 
 	make = (cuda_serving_fn *)plugin_load(&cuda, &why);
 	if (!make)
 		return err_set(e, "--device cuda: %s", why.msg);
 	s.tensors = table = tensors_of(m, &s.count);
+	s.tuned = tuned = device_option_tuned();
+	s.say = warn;
 	m->device = make(SERVING_VERSION, &s, &why);
+	free(tuned);
 	free(table);
 	if (!m->device)
 		return err_set(e, "%s%s", strncmp(why.msg, "--", 2) == 0 ? "" : "--device cuda: ", why.msg);

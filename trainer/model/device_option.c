@@ -2,7 +2,9 @@
 #include "device_option.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 double
 device_option_size(const char *text)
@@ -33,4 +35,28 @@ device_option_parse(struct device_option *d, const char *text, struct err *e)
 	if (d->cuda && (!*at || d->memory > 0))
 		return 0;
 	return err_set(e, "--device %s: cpu, cuda, cuda:N, cuda:SIZE as cuda:24GiB, or cuda:N:SIZE", text);
+}
+
+char *
+device_option_tuned(void)
+{
+	const char *own = getenv("SA_TUNE"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	char path[4096];
+	int n;
+
+	if (own && *own)
+		return strcmp(own, "off") == 0 ? NULL : xstrdup(own);
+	if (!(cache && *cache) && !(home && *home))
+		return NULL;
+	if (cache && *cache)
+		n = snprintf(path, sizeof path, "%s", cache);
+	else
+		n = snprintf(path, sizeof path, "%s/.cache", home);
+	if (n < 0 || (size_t)n > sizeof path - 16)
+		return NULL;
+	mkdir(path, 0777);	/* what opens the file says what is not there */
+	strcpy(path + n, "/sa");
+	mkdir(path, 0777);
+	strcat(path, "/products");
+	return xstrdup(path);
 }

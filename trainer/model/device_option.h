@@ -17,4 +17,8 @@ int device_option_parse(struct device_option *d, const char *text, struct err *e
 /* "24GiB" or "24GB" in bytes; 0 when it is no such size. */
 double device_option_size(const char *text);
 
+/* The file of the algorithms that a GPU's matrix products take, the caller's to free, its folder made where it can be: what SA_TUNE says, else sa/products in
+ * XDG_CACHE_HOME or ~/.cache. NULL: SA_TUNE is "off", or there is no place; then none are timed. */
+char *device_option_tuned(void);
+
 #endif

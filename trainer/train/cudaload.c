@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cudaload.h"
+#include "device_option.h"
 
 struct gpu_tensor *
 gpu_tensors(const struct config *c, const struct weights *w, const bool *trained, int *n)
@@ -88,6 +89,7 @@ gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, co
 	struct gpu_tensor *table;
 	char path[PATH_MAX + 16];
 	cuda_engine_fn *make;
+	char *tuned;
 	struct err why;
 
 	if (m->c.lora.r > 0) {
@@ -105,7 +107,10 @@ gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, co
 	s.run.tokens = tokens;
 	s.run.keep = recompute ? (enum keep)(recompute - 1) : KEEP_ALL;
 	s.limit = d->memory > CUDA_CONTEXT ? (size_t)d->memory - CUDA_CONTEXT : d->memory > 0 ? 1 : 0;
+	s.tuned = tuned = device_option_tuned();
+	s.say = warn;
 	en = make(CUDA_VERSION, &s, &why);
+	free(tuned);
 	if (!en)
 		err_set(e, "%s%s%s", strncmp(why.msg, "--", 2) == 0 ? "" : path, strncmp(why.msg, "--", 2) == 0 ? "" : ": ", why.msg);
 	free(own);

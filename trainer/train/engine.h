@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "err.h"
 #include "model.h"
@@ -19,6 +20,7 @@
 
 struct engine {
 	size_t bytes;		/* of memory that the run takes on its device */
+	uint64_t products;	/* of a GPU: a hash of the algorithms that were chosen for its matrix products, with others the last bits differ; 0: none were */
 
 	int (*put)(struct engine *en, struct err *e);
 	int (*get)(struct engine *en, struct err *e);

@@ -119,6 +119,11 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 			warn("resumed %s %s: the result will not be the same to the last bit", *name == 'd' ? "on another" : "with another number of", name);
 			continue;
 		}
+		if (strcmp(name, "products") == 0) {
+			if (before)	/* else it was another device */
+				warn("resumed with other algorithms of matrix products (see SA_TUNE): the result will not be the same to the last bit");
+			continue;
+		}
 		a = json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
 		b = json_dumps(is, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
 		err_set(e, "cannot resume from %s: %s was %s, now is %s", where, name, a ? a : "absent", b);
@@ -186,6 +191,20 @@ measure(const struct run *r, const struct portion *of, const uint32_t *order, si
 		most->tokens = a.tokens > most->tokens ? a.tokens : most->tokens;
 		most->samples = a.samples > most->samples ? a.samples : most->samples;
 	}
+}
+
+/* Of a GPU: all ranks' choices of algorithms, so that a resumed run knows whether its own are the same. */
+static void
+put_products(struct run *r)
+{
+	size_t n = (size_t)r->comm->size;
+	uint64_t *all = xcalloc(n, sizeof *all);
+
+	all[r->comm->rank] = r->engine->products;
+	comm_gather(r->comm, all, sizeof *all);
+	if (r->device.cuda)
+		put_hash(r->identity, "products", XXH3_64bits(all, n * sizeof *all));
+	free(all);
 }
 
 /* What of the activations is kept; ranks of one machine share its memory. 0, or -1 when auto finds no room even for the least. */
@@ -413,6 +432,7 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	r->mach = mach_new(set->threads ? (int)set->threads : comm_threads(comm));
 	if (comm_agree(comm, prepare(r, e), e) < 0 || same_on_all(r, e) < 0)
 		return -1;
+	put_products(r);
 	rc = find_start_for_all(r, e);
 	if (rc != 0)
 		return rc;

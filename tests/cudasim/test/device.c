@@ -62,7 +62,7 @@ a_step_is_read_while_the_next_is_under_way(void)
 	float *gloss;
 	double *gsum;
 
-	if (!CHECK(!device_open(&d, 0, 64 << 20, NULL, &gpu_err)))
+	if (!CHECK(!device_open(&d, 0, 64 << 20, &gpu_err)))
 		return;
 	gtable = arena_take(&d.arena, "table", V * C * 2);
 	gx = arena_take(&d.arena, "x", T * C * 2);
@@ -112,7 +112,7 @@ sends_wait_for_their_slot(void)
 	struct device d;
 	unsigned char *to[N], *want = host_alloc(N * 100);
 
-	if (!CHECK(!device_open(&d, 0, 64 << 20, NULL, &gpu_err)))
+	if (!CHECK(!device_open(&d, 0, 64 << 20, &gpu_err)))
 		return;
 	for (int i = 0; i < N; i++) {
 		memset(want, i + 1, (size_t)i * 100 + 1);
@@ -132,10 +132,10 @@ what_cannot_be_opened_is_told(void)
 	struct device d;
 	size_t bytes = 0;
 
-	CHECK_INT(device_open(&d, 99, 1 << 20, NULL, &gpu_err), -1);
-	CHECK_INT(device_open(&d, 0, (size_t)1 << 45, NULL, &gpu_err), -1);
+	CHECK_INT(device_open(&d, 99, 1 << 20, &gpu_err), -1);
+	CHECK_INT(device_open(&d, 0, (size_t)1 << 45, &gpu_err), -1);
 	CHECK_STR(gpu_err.msg, "CUDA device 0: its memory: out of memory");
-	CHECK_INT(device_open(&d, 0, 1 << 20, NULL, &gpu_err), -1);
+	CHECK_INT(device_open(&d, 0, 1 << 20, &gpu_err), -1);
 	CHECK(strstr(gpu_err.msg, "the products alone need") != NULL);
 	CHECK_INT(device_free_memory(&bytes, 0, &gpu_err), 0);
 	CHECK(bytes > (size_t)1 << 30);

@@ -1,4 +1,5 @@
 /* matmul.c - products against ops_plain, and the choice of algorithms */
+#include <stdarg.h>
 #include <unistd.h>
 
 #include "compare.h"
@@ -9,9 +10,9 @@ enum { WORKSPACE = 1 << 16 };
 static struct gpu_matmul *mm;
 
 static struct gpu_matmul *
-begin(const char *file)
+begin(void)
 {
-	struct gpu_matmul *m = gpu_matmul_new(&gpu, device_copy(NULL, WORKSPACE), WORKSPACE, file);
+	struct gpu_matmul *m = gpu_matmul_new(&gpu, device_copy(NULL, WORKSPACE), WORKSPACE);
 
 	if (!CHECK(m != NULL))
 		exit(1);
@@ -80,13 +81,58 @@ simulated(void)
 	return cudaGetDeviceProperties(&prop, 0) == cudaSuccess && !strcmp(prop.name, "cudasim");
 }
 
-static uint16_t *
+/* In float: what algorithms differ in is seldom left in bf16. */
+static float *
 forward(struct gpu_matmul *m, const uint16_t *x, const uint16_t *w, int T, int K, int N)
 {
-	uint16_t *out = device_copy(NULL, (size_t)T * N * 2);
+	float *out = device_copy(NULL, (size_t)T * N * sizeof *out);
 
-	CHECK_OK(gpu_linear(m, out, N, x, w, NULL, T, K, N));
-	return device_back(out, (size_t)T * N * 2);
+	CHECK_OK(gpu_linear_float(m, out, N, x, w, T, K, N));
+	return device_back(out, (size_t)T * N * sizeof *out);
+}
+
+static char said[1000];
+
+static void __attribute__((format(printf, 1, 2)))
+say(const char *fmt, ...)
+{
+	size_t n = strlen(said);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(said + n, sizeof said - n, fmt, ap);
+	va_end(ap);
+}
+
+static void
+tune(struct gpu_matmul *m, const struct gpu_shape *s, int n, const char *file)
+{
+	size_t size = 1 << 20;
+
+	*said = 0;
+	CHECK_OK(gpu_matmul_tune(m, s, n, file, device_copy(NULL, size), size, say));
+}
+
+static int
+lines_of(const char *file)
+{
+	FILE *f = fopen(file, "r");
+	char line[1000];
+	int lines = 0;
+
+	while (fgets(line, sizeof line, f))
+		lines++;
+	fclose(f);
+	return lines;
+}
+
+/* A file that is not there yet. */
+static const char *
+no_file(char template[])
+{
+	close(mkstemp(template));
+	unlink(template);
+	return template;
 }
 
 /* The stand-in's algorithms differ in their bits, and the middle one is the fastest: tuning shows, is kept in the file, and is found there. */
@@ -94,66 +140,140 @@ static void
 the_choice_is_timed_once_and_kept(void)
 {
 	enum { T = 64, K = 200, N = 96 };
-	uint16_t *x = dev16(noise16(T * K), T * K), *w = dev16(noise16(N * K), N * K), *before, *after;
-	char file[] = "algorithms.XXXXXX", line[1000];
-	int fd = mkstemp(file), lines = 0;
-	void *scratch = device_copy(NULL, gpu_matmul_tune_scratch(N, T, K, N));
-	struct gpu_matmul *m = begin(file), *again;
-	FILE *f;
+	static const struct gpu_shape shapes[] = { { GPU_FORWARD_FLOAT, N, T, K, N }, { GPU_BACK_W, N, T, K, N }, { GPU_FORWARD_FLOAT, N, T, K, N } };
+	uint16_t *x = dev16(noise16(T * K), T * K), *w = dev16(noise16(N * K), N * K);
+	float *before, *after;
+	char name[] = "algorithms.XXXXXX";
+	const char *file = no_file(name);
+	struct gpu_matmul *m = begin(), *again = begin();
 
-	close(fd);
 	before = forward(m, x, w, T, K, N);
-	CHECK_OK(gpu_matmul_tune(m, GPU_FORWARD, N, T, K, N, scratch));
-	CHECK_OK(gpu_matmul_tune(m, GPU_BACK_W, N, T, K, N, scratch));
-	CHECK_OK(gpu_matmul_tune(m, GPU_FORWARD, N, T, K, N, scratch));
+	CHECK(gpu_matmul_chosen(m) == 0);
+	tune(m, shapes, 3, file);
+	CHECK(!strncmp(said, "timing the algorithms of 3 matrix products on ", 46) && strstr(said, ", once; the choices are kept in algorithms."));
 	after = forward(m, x, w, T, K, N);
 	if (simulated())
-		CHECK(memcmp(before, after, T * N * 2) != 0);
-	again = begin(file);
-	CHECK(!memcmp(forward(again, x, w, T, K, N), after, T * N * 2));
-	CHECK(!memcmp(forward(mm, x, w, T, K, N), before, T * N * 2));	/* that one knows no file */
-	f = fopen(file, "r");
-	while (fgets(line, sizeof line, f))
-		lines++;
-	fclose(f);
-	CHECK_INT(lines, 2);
+		CHECK(memcmp(before, after, T * N * 4) != 0);
+	CHECK_INT(lines_of(file), 2);
+	tune(again, shapes, 3, file);
+	CHECK_STR(said, "");
+	CHECK(!memcmp(forward(again, x, w, T, K, N), after, T * N * 4));
+	CHECK(gpu_matmul_chosen(again) == gpu_matmul_chosen(m) && gpu_matmul_chosen(m) != 0);
+	CHECK(!memcmp(forward(mm, x, w, T, K, N), before, T * N * 4));	/* that one knows no file */
+	CHECK_INT(lines_of(file), 2);
 	gpu_matmul_free(m);
 	gpu_matmul_free(again);
 	unlink(file);
 }
 
-/* Lines of another card, another version, or cut short are passed over; a choice that this card refuses, too. */
+/* Fewer rows take what was chosen for the next larger number; far fewer, for which the stand-in refuses it, and more, the heuristics'. What another process
+ * asked for changes nothing. */
+static void
+fewer_rows_take_the_choice_of_more(void)
+{
+	enum { K = 200, N = 96 };
+	static const struct gpu_shape large = { GPU_FORWARD_FLOAT, N, 64, K, N }, huge = { GPU_FORWARD_FLOAT, N, 80, K, N };
+	uint16_t *x = dev16(noise16(96 * K), 96 * K), *w = dev16(noise16(N * K), N * K);
+	float *all, *same;
+	char name[] = "algorithms.XXXXXX";
+	const char *file = no_file(name);
+	struct gpu_matmul *m = begin(), *other = begin();
+
+	tune(other, &huge, 1, file);
+	tune(m, &large, 1, file);
+	all = forward(m, x, w, 64, K, N);	/* rows of the same algorithm are the same, here */
+	CHECK(!memcmp(forward(m, x, w, 40, K, N), all, 40 * N * 4));
+	if (simulated())
+		CHECK(memcmp(forward(mm, x, w, 40, K, N), all, 40 * N * 4) != 0);
+	CHECK(!memcmp(forward(m, x, w, 8, K, N), forward(mm, x, w, 8, K, N), 8 * N * 4));
+	same = forward(mm, x, w, 72, K, N);
+	CHECK(!memcmp(forward(m, x, w, 72, K, N), same, 72 * N * 4));
+	if (simulated())
+		CHECK(memcmp(forward(other, x, w, 72, K, N), same, 72 * N * 4) != 0);
+	gpu_matmul_free(m);
+	gpu_matmul_free(other);
+	unlink(file);
+}
+
+static void
+put_file(const char *file, const char *text)
+{
+	FILE *f = fopen(file, "w");
+
+	fputs(text, f);
+	fclose(f);
+}
+
+/* Lines of another card or version are left alone, and a choice that this card refuses is passed over; what is no choice is told, and gone. */
 static void
 a_strange_file_does_no_harm(void)
 {
 	enum { T = 8, K = 40, N = 16 };
+	static const struct gpu_shape s = { GPU_FORWARD_FLOAT, N, T, K, N };
 	uint16_t *x = dev16(noise16(T * K), T * K), *w = dev16(noise16(N * K), N * K);
-	char file[] = "algorithms.XXXXXX";
-	int fd = mkstemp(file);
-	FILE *f = fdopen(fd, "w");
-	struct gpu_matmul *m;
+	char name[] = "algorithms.XXXXXX";
+	const char *file = no_file(name);
+	struct gpu_matmul *m = begin();
 
-	fprintf(f, "NVIDIA_H100 130000 0 16 8 40 16 1 2 3 4 5 6 7 8\ncudasim 120000 0 16 8 40 16 1 2 3 4 5 6 7 8\n");
-	fprintf(f, "cudasim 130000 0 16 8 40 16 1 2 3 4\n\nnonsense\ncudasim 130000 0 16 8 40 16 1 2 3 4 5 6 7 8");
-	fclose(f);
-	m = begin(file);
-	CHECK(!memcmp(forward(m, x, w, T, K, N), forward(mm, x, w, T, K, N), T * N * 2));
+	put_file(file, "NVIDIA_H100 130000 2 16 8 40 16 1 2 3 4 5 6 7 8\ncudasim 120000 2 16 8 40 16 1 2 3 4 5 6 7 8\ncudasim 130000 2 16 8 40 16 1 2 3 4 5 6 7 8\n");
+	tune(m, &s, 1, file);
+	CHECK(!memcmp(forward(m, x, w, T, K, N), forward(mm, x, w, T, K, N), T * N * 4) || !simulated());
+	CHECK_INT(lines_of(file), simulated() ? 3 : 4);
 	gpu_matmul_free(m);
+	for (int i = 0; i < 3; i++) {
+		static const char *const ends[] = { "nonsense\n", "cudasim 130000 2 16 8 40 16 1 2 3 4\n", "cudasim 130000 2 16 8 40 16 1 2 3 4 5 6 7 8" };
+		char text[200];
+
+		snprintf(text, sizeof text, "NVIDIA_H100 130000 2 16 8 40 16 1 2 3 4 5 6 7 8\n%s", ends[i]);
+		put_file(file, text);
+		m = begin();
+		tune(m, &s, 1, file);
+		CHECK(strstr(said, ": line 2 is no choice of an algorithm; the file is made again") != NULL);
+		CHECK_INT(lines_of(file), 1);
+		gpu_matmul_free(m);
+	}
 	unlink(file);
-	m = begin("nowhere/at/all");
-	CHECK_INT(gpu_matmul_tune(m, GPU_FORWARD, N, T, K, N, device_copy(NULL, gpu_matmul_tune_scratch(N, T, K, N))), -1);
-	CHECK_STR(gpu_err.msg, "nowhere/at/all: cannot be written");
+	m = begin();
+	tune(m, &s, 1, "nowhere/at/all");
+	CHECK_STR(said, "nowhere/at/all: No such file or directory; products keep the algorithms that cuBLASLt proposes");
+	CHECK(gpu_matmul_chosen(m) == 0);
+	tune(m, &s, 1, NULL);
+	CHECK_STR(said, "");
 	gpu_matmul_free(m);
+}
+
+static void
+one_has_the_file_at_a_time(void)
+{
+	char name[] = "algorithms.XXXXXX";
+	const char *file = no_file(name);
+	struct choices one, two;
+	struct err e;
+
+	CHECK_INT(choices_open(&one, file, "a card", 1, false, &e), 0);
+	CHECK_INT(choices_open(&two, file, "a card", 1, false, &e), 1);
+	choices_close(&one);
+	CHECK_INT(choices_open(&two, file, "a card", 1, false, &e), 0);
+	choices_close(&two);
+	unlink(file);
 }
 
 static void
 every_kind_can_be_tuned(void)
 {
-	void *scratch = device_copy(NULL, gpu_matmul_tune_scratch(56, 19, 64, 53));
+	struct gpu_shape s[] = { { GPU_FORWARD, 56, 19, 64, 53 }, { GPU_FORWARD_BIAS, 56, 19, 64, 53 }, { GPU_FORWARD_FLOAT, 56, 19, 64, 53 },
+				 { GPU_BACK_X, 56, 19, 64, 53 }, { GPU_BACK_X_ACC, 56, 19, 64, 53 }, { GPU_BACK_W, 56, 19, 64, 53 } };
+	char name[] = "algorithms.XXXXXX";
+	const char *file = no_file(name);
 
-	for (int which = GPU_FORWARD; which <= GPU_BACK_W; which++)
-		CHECK_OK(gpu_matmul_tune(mm, which, 56, 19, 64, 53, scratch));
+	tune(mm, s, 6, file);
+	CHECK_INT(lines_of(file), 6);
 	compare(19, 64, 53, 56);
+	s[0].T = 1 << 20;
+	tune(mm, s, 1, file);	/* larger than the scratch */
+	CHECK_STR(said, "");
+	CHECK_INT(lines_of(file), 6);
+	unlink(file);
 }
 
 static void
@@ -169,10 +289,12 @@ int
 main(void)
 {
 	device_begin();
-	mm = begin(NULL);
+	mm = begin();
 	RUN(products_equal_plain);
 	RUN(the_choice_is_timed_once_and_kept);
+	RUN(fewer_rows_take_the_choice_of_more);
 	RUN(a_strange_file_does_no_harm);
+	RUN(one_has_the_file_at_a_time);
 	RUN(every_kind_can_be_tuned);
 	RUN(other_sizes_are_refused);
 	gpu_matmul_free(mm);

@@ -172,15 +172,35 @@ choose(struct serving *g, const struct serving_start *s, struct err *e)
 	return 0;
 }
 
+/* The products of serving_pass.c, before anything is in the memory that they are timed in. */
+static int
+tune(struct serving *g, const struct serving_start *s)
+{
+	const struct config *c = &g->c;
+	int C = c->hidden, F = c->ffn, S = serving_width(c), q = c->heads * c->head_dim, rows = g->shape.tokens;
+	const struct gpu_shape products[] = {
+		{ c->qkv_bias ? GPU_FORWARD_BIAS : GPU_FORWARD, S, rows, C, S },
+		{ GPU_FORWARD, C, rows, q, C },
+		{ GPU_FORWARD, 2 * F, rows, C, 2 * F },
+		{ GPU_FORWARD, C, rows, F, C },
+		{ GPU_FORWARD_FLOAT, g->place.logit_stride, g->place.head_rows, C, c->vocab },
+	};
+
+	return gpu_matmul_tune(g->device.products, products, sizeof products / sizeof *products, s->tuned, (char *)g->device.memory + GPU_WORKSPACE,
+			       g->device.arena.size - GPU_WORKSPACE, s->say);
+}
+
 /* What was planned is taken, and nothing else. */
 static int
-take(struct serving *g, size_t bytes)
+take(struct serving *g, const struct serving_start *s, size_t bytes)
 {
 	struct arena *a = &g->device.arena;
 
 	serving_place(&g->place, a, &g->shape);
 	if (a->full || a->most != bytes)
 		return gpu_refuse(&g->device.gpu, "%s: %zu bytes were planned, %zu are needed", g->device.name, bytes, a->most);
+	if (tune(g, s))
+		return -1;
 	g->packed = xcalloc(serving_tables(&g->shape), sizeof *g->packed);
 	g->to = xcalloc((size_t)g->shape.tokens, sizeof *g->to);
 	return 0;
@@ -191,7 +211,7 @@ open_device(struct serving *g, const struct serving_start *s, struct err *e)
 {
 	size_t bytes = choose(g, s, e);
 
-	if (!bytes || device_open(&g->device, s->device, bytes, NULL, e) || take(g, bytes))
+	if (!bytes || device_open(&g->device, s->device, bytes, e) || take(g, s, bytes))
 		return -1;
 	if (device_send(&g->device, g->place.inv_freq, s->inv_freq, (size_t)(g->c.head_dim / 2) * sizeof(float)) || put_weights(g, s) || device_wait(&g->device))
 		return -1;

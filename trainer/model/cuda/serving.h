@@ -10,7 +10,7 @@
  * algorithm cuBLASLt takes depends on the number of rows, so every product is one of `tokens` rows (of the head: head_rows), whatever of them is in use; then
  * it is one algorithm for a matrix, and a row's bits depend on that row alone if all tiles of an algorithm add up in one order, which NVIDIA does not promise.
  * What that costs: decoding waits for weights to be read, so up to the card's operations a byte (295 on an H100, 156 on an A100) rows more are hardly seen.
- * Another --turn-tokens may give other last bits.
+ * Another --turn-tokens may give other last bits, and so may other algorithms: which are the fastest is timed once and kept (matmul.h).
  *
  * It has run under tests/cudasim only, not on a GPU. */
 #ifndef SA_SERVING_H
@@ -20,8 +20,9 @@
 #include "fit.h"
 #include "forward_device.h"
 #include "layout.h"
+#include "matmul.h"
 
-#define SERVING_VERSION 1
+#define SERVING_VERSION 2
 
 /* A tensor of the checkpoint. */
 struct serving_tensor {
@@ -44,6 +45,8 @@ struct serving_start {
 	int tokens;		/* of a slice */
 	int sequences;		/* that are computed at once */
 	int context;		/* positions of a sequence; fewer when there are not so many pages */
+	const char *tuned;	/* the file of algorithms that were timed (matmul.h); NULL: none are */
+	gpu_say *say;		/* a message on the way */
 };
 
 /* The one symbol for sa-serve. NULL with a message; also when `version` is another one. */

@@ -43,7 +43,7 @@ open_slots(struct device *d)
 }
 
 static int
-open_products(struct device *d, const char *file)
+open_products(struct device *d)
 {
 	struct cudaDeviceProp prop;
 	void *workspace;
@@ -53,12 +53,12 @@ open_products(struct device *d, const char *file)
 	snprintf(d->name, sizeof d->name, "%s", prop.name);
 	if (!(workspace = arena_take(&d->arena, "workspace of products", GPU_WORKSPACE)))
 		return gpu_refuse(&d->gpu, "%s: %zu bytes are too few: the products alone need %zu", d->name, d->arena.size, (size_t)GPU_WORKSPACE);
-	d->products = gpu_matmul_new(&d->gpu, workspace, GPU_WORKSPACE, file);
+	d->products = gpu_matmul_new(&d->gpu, workspace, GPU_WORKSPACE);
 	return d->products ? 0 : -1;
 }
 
 int
-device_open(struct device *d, int index, size_t bytes, const char *file, struct err *err)
+device_open(struct device *d, int index, size_t bytes, struct err *err)
 {
 	memset(d, 0, sizeof *d);
 	snprintf(d->name, sizeof d->name, "CUDA device %d", index);
@@ -68,7 +68,7 @@ device_open(struct device *d, int index, size_t bytes, const char *file, struct 
 	    check(d, "its memory", cudaMalloc(&d->memory, bytes)))
 		goto bad;
 	arena_begin(&d->arena, d->memory, bytes);
-	if (open_slots(d) || open_products(d, file))
+	if (open_slots(d) || open_products(d))
 		goto bad;
 	return 0;
 bad:

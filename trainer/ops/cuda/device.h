@@ -9,7 +9,7 @@
  * way (device_fetch()) and are looked at a step later, so that the host is always ahead of the device.
  *
  *     struct device d;
- *     if (device_open(&d, 0, bytes, "algorithms", &err))           one arena of so many bytes
+ *     if (device_open(&d, 0, bytes, &err))                         one arena of so many bytes
  *             ...
  *     float *grad = arena_take(&d.arena, "gradients", n * 4);      kept
  *     size_t mark = arena_mark(&d.arena);
@@ -54,8 +54,8 @@ struct device {
 	void *watched;
 };
 
-/* Take `bytes` of a device's memory, the workspace of products included; file: see gpu_matmul_new(). -1 with *err set; nothing is left behind. */
-int device_open(struct device *d, int index, size_t bytes, const char *file, struct err *err);
+/* Take `bytes` of a device's memory, the workspace of products, at its beginning, included. -1 with *err set; nothing is left behind. */
+int device_open(struct device *d, int index, size_t bytes, struct err *err);
 /* Waits for what is submitted. */
 void device_close(struct device *d);
 /* The bytes that device_open() can get now. */

@@ -5,7 +5,6 @@
  *     back x    dx  (K x T) = w (K x N)    dout (N x T)
  *     back w    dw  (K x N) = x (K x T)    dout (N x T)^T
  * and the bias, one number a row of out, is an epilogue of the first. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,26 +17,17 @@
 
 enum { CANDIDATES = 16, TRIALS = 3, ALIGN = 16, MEMO = 256 };
 
-/* A product as far as the choice of an algorithm goes. */
-struct shape {
-	int which, stride, T, K, N;
-};
-
-struct choice {
-	struct shape shape;
-	cublasLtMatmulAlgo_t algo;
-};
+_Static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(((struct choice *)0)->algo), "an algorithm is 64 bytes");
 
 struct gpu_matmul {
 	struct gpu *g;
 	cublasLtHandle_t lt;
 	void *workspace;
 	size_t workspace_size;
-	char *file;
-	char device[256];	/* a name without spaces */
-	struct choice *tuned;
+	char card[256];
+	struct choice *tuned;	/* that were asked for */
 	size_t tuned_count;
-	struct choice memo[MEMO];	/* of shapes that were not tuned, by hash; T = 0: empty */
+	struct choice memo[MEMO];	/* what products take, by hash; T = 0: empty */
 };
 
 /* A product as cuBLASLt wants it told. */
@@ -68,7 +58,7 @@ plan_free(struct plan *p)
 }
 
 static cublasStatus_t
-plan_layouts(struct plan *p, const struct shape *s)
+plan_layouts(struct plan *p, const struct gpu_shape *s)
 {
 	uint64_t T = (uint64_t)s->T, K = (uint64_t)s->K, N = (uint64_t)s->N;
 	cublasLtMatrixLayout_t *x = s->which == GPU_BACK_W ? &p->a : s->which >= GPU_BACK_X ? &p->d : &p->b;
@@ -85,7 +75,7 @@ plan_layouts(struct plan *p, const struct shape *s)
 
 /* bias is looked at by the algorithms' choice only for being there. */
 static int
-plan_make(struct gpu_matmul *m, struct plan *p, const struct shape *s, const void *bias)
+plan_make(struct gpu_matmul *m, struct plan *p, const struct gpu_shape *s, const void *bias)
 {
 	int32_t ta = s->which < GPU_BACK_X ? CUBLAS_OP_T : CUBLAS_OP_N, tb = s->which == GPU_BACK_W ? CUBLAS_OP_T : CUBLAS_OP_N;
 	uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
@@ -155,103 +145,25 @@ candidates(struct gpu_matmul *m, const struct plan *p, cublasLtMatmulHeuristicRe
 	return good > 0 ? good : gpu_refuse(m->g, "cuBLASLt: no algorithm for a product");
 }
 
-/* ---- the file: a line a choice: device, version, shape, 64 bytes in hexadecimal. Lines of other cards and versions are left alone. ---- */
-
-static int
-line_read(struct gpu_matmul *m, const char *line, struct choice *c)
-{
-	char device[256];
-	size_t version;
-	int at = 0;
-
-	if (sscanf(line, "%255s %zu %d %d %d %d %d%n", device, &version, &c->shape.which, &c->shape.stride, &c->shape.T, &c->shape.K, &c->shape.N, &at) != 7 ||
-	    strcmp(device, m->device) || version != cublasLtGetVersion())
-		return -1;
-	for (size_t i = 0; i < sizeof c->algo.data / sizeof *c->algo.data; i++) {
-		int used = 0;
-
-		if (sscanf(line + at, " %" SCNx64 "%n", &c->algo.data[i], &used) != 1)
-			return -1;
-		at += used;
-	}
-	return 0;
-}
-
-static int
-remember(struct gpu_matmul *m, const struct choice *c)
-{
-	struct choice *more = realloc(m->tuned, (m->tuned_count + 1) * sizeof *more);
-
-	if (!more)
-		return gpu_refuse(m->g, "out of memory");
-	m->tuned = more;
-	m->tuned[m->tuned_count++] = *c;
-	return 0;
-}
-
-/* A file that is not there is an empty one. */
-static int
-file_read(struct gpu_matmul *m)
-{
-	FILE *f = m->file ? fopen(m->file, "r") : NULL;
-	char line[1024];
-	struct choice c;
-	int e = 0;
-
-	while (f && !e && fgets(line, sizeof line, f))
-		if (!line_read(m, line, &c))
-			e = remember(m, &c);
-	if (f)
-		fclose(f);
-	return e;
-}
-
-static int
-file_add(struct gpu_matmul *m, const struct choice *c)
-{
-	const uint64_t *d = c->algo.data;
-	FILE *f;
-	int bad;
-
-	if (!m->file)
-		return 0;
-	f = fopen(m->file, "a");
-	if (!f)
-		return gpu_refuse(m->g, "%s: cannot be written", m->file);
-	bad = fprintf(f, "%s %zu %d %d %d %d %d %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", m->device,
-		      cublasLtGetVersion(), c->shape.which, c->shape.stride, c->shape.T, c->shape.K, c->shape.N, d[0], d[1], d[2], d[3], d[4], d[5], d[6],
-		      d[7]) < 0;
-	if (fclose(f) || bad)
-		return gpu_refuse(m->g, "%s: cannot be written", m->file);
-	return 0;
-}
-
 struct gpu_matmul *
-gpu_matmul_new(struct gpu *g, void *workspace, size_t workspace_size, const char *file)
+gpu_matmul_new(struct gpu *g, void *workspace, size_t workspace_size)
 {
 	struct gpu_matmul *m = calloc(1, sizeof *m);
 	struct cudaDeviceProp prop;
 
-	if (!m || (file && !(m->file = strdup(file)))) {
+	if (!m) {
 		gpu_refuse(g, "out of memory");
-		free(m);
 		return NULL;
 	}
 	m->g = g;
 	m->workspace = workspace;
 	m->workspace_size = workspace_size;
-	if (cudaGetDeviceProperties(&prop, g->device) != cudaSuccess || check(m, "starting", cublasLtCreate(&m->lt)))
-		goto bad;
-	snprintf(m->device, sizeof m->device, "%s", prop.name);
-	for (char *p = m->device; *p; p++)
-		if (*p == ' ')
-			*p = '_';
-	if (file_read(m))
-		goto bad;
+	if (cudaGetDeviceProperties(&prop, g->device) != cudaSuccess || check(m, "starting", cublasLtCreate(&m->lt))) {
+		gpu_matmul_free(m);
+		return NULL;
+	}
+	snprintf(m->card, sizeof m->card, "%s", prop.name);
 	return m;
-bad:
-	gpu_matmul_free(m);
-	return NULL;
 }
 
 void
@@ -262,23 +174,28 @@ gpu_matmul_free(struct gpu_matmul *m)
 	if (m->lt)
 		cublasLtDestroy(m->lt);
 	free(m->tuned);
-	free(m->file);
 	free(m);
 }
 
 /* ---- choosing ---- */
 
+/* Of the products of the same matrix that were tuned, that of the smallest T from s->T on. */
 static const struct choice *
-tuned_find(const struct gpu_matmul *m, const struct shape *s)
+tuned_find(const struct gpu_matmul *m, const struct gpu_shape *s)
 {
-	for (size_t i = m->tuned_count; i-- > 0;)
-		if (!memcmp(&m->tuned[i].shape, s, sizeof *s))
-			return &m->tuned[i];
-	return NULL;
+	const struct choice *best = NULL;
+
+	for (size_t i = 0; i < m->tuned_count; i++) {
+		const struct gpu_shape *t = &m->tuned[i].shape;
+
+		if (t->which == s->which && t->stride == s->stride && t->K == s->K && t->N == s->N && t->T >= s->T && (!best || t->T < best->shape.T))
+			best = &m->tuned[i];
+	}
+	return best;
 }
 
 static struct choice *
-memo_slot(struct gpu_matmul *m, const struct shape *s)
+memo_slot(struct gpu_matmul *m, const struct gpu_shape *s)
 {
 	unsigned h = (unsigned)s->which;
 
@@ -288,31 +205,40 @@ memo_slot(struct gpu_matmul *m, const struct shape *s)
 	return &m->memo[(h ^ h >> 8 ^ h >> 16) % MEMO];
 }
 
-/* The algorithm for a product. A choice from the file that this card does not take (another driver) is passed over. */
+/* Does cuBLASLt take it for this product? Not always for fewer rows, or with another driver. */
 static int
-choose(struct gpu_matmul *m, const struct plan *p, const struct shape *s, cublasLtMatmulAlgo_t *algo)
+accepts(struct gpu_matmul *m, const struct plan *p, const struct choice *c)
 {
-	const struct choice *tuned = tuned_find(m, s);
+	cublasLtMatmulHeuristicResult_t r;
+	cublasLtMatmulAlgo_t algo;
+
+	memcpy(&algo, c->algo, sizeof algo);
+	return cublasLtMatmulAlgoCheck(m->lt, p->desc, p->a, p->b, p->d, p->d, &algo, &r) == CUBLAS_STATUS_SUCCESS && r.workspaceSize <= m->workspace_size;
+}
+
+static int
+choose(struct gpu_matmul *m, const struct plan *p, const struct gpu_shape *s, cublasLtMatmulAlgo_t *algo)
+{
+	const struct choice *tuned;
 	struct choice *memo = memo_slot(m, s);
 	cublasLtMatmulHeuristicResult_t r;
 
-	if (tuned && cublasLtMatmulAlgoCheck(m->lt, p->desc, p->a, p->b, p->d, p->d, &tuned->algo, &r) == CUBLAS_STATUS_SUCCESS &&
-	    r.workspaceSize <= m->workspace_size) {
-		*algo = tuned->algo;
-		return 0;
-	}
 	if (memcmp(&memo->shape, s, sizeof *s)) {
-		if (candidates(m, p, &r, 1) < 0)
+		tuned = tuned_find(m, s);
+		if (tuned && accepts(m, p, tuned))
+			memcpy(memo->algo, tuned->algo, sizeof memo->algo);
+		else if (candidates(m, p, &r, 1) < 0)
 			return -1;
+		else
+			memcpy(memo->algo, &r.algo, sizeof memo->algo);
 		memo->shape = *s;
-		memo->algo = r.algo;
 	}
-	*algo = memo->algo;
+	memcpy(algo, memo->algo, sizeof *algo);
 	return 0;
 }
 
 static int
-check_sizes(struct gpu_matmul *m, const struct shape *s)
+check_sizes(struct gpu_matmul *m, const struct gpu_shape *s)
 {
 	if (s->T < 0 || s->K < 8 || s->K % 8 || s->N < 1 || s->stride < s->N || s->stride % 8)
 		return gpu_refuse(m->g, "product: T %d, K %d, N %d, rows %d apart: K and the rows must be multiples of 8", s->T, s->K, s->N, s->stride);
@@ -329,7 +255,7 @@ run(struct gpu_matmul *m, const struct plan *p, const cublasLtMatmulAlgo_t *algo
 }
 
 static int
-product(struct gpu_matmul *m, const struct shape *s, void *d, const void *a, const void *b, const void *bias, int accum)
+product(struct gpu_matmul *m, const struct gpu_shape *s, void *d, const void *a, const void *b, const void *bias, int accum)
 {
 	cublasLtMatmulAlgo_t algo;
 	struct plan p;
@@ -351,7 +277,7 @@ product(struct gpu_matmul *m, const struct shape *s, void *d, const void *a, con
 int
 gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, const uint16_t *w, const uint16_t *bias, int T, int K, int N)
 {
-	struct shape s = { bias ? GPU_FORWARD_BIAS : GPU_FORWARD, stride, T, K, N };
+	struct gpu_shape s = { bias ? GPU_FORWARD_BIAS : GPU_FORWARD, stride, T, K, N };
 
 	return product(m, &s, out, w, x, bias, 0);
 }
@@ -359,7 +285,7 @@ gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, c
 int
 gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x, const uint16_t *w, int T, int K, int N)
 {
-	struct shape s = { GPU_FORWARD_FLOAT, stride, T, K, N };
+	struct gpu_shape s = { GPU_FORWARD_FLOAT, stride, T, K, N };
 
 	return product(m, &s, out, w, x, NULL, 0);
 }
@@ -367,7 +293,7 @@ gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x
 int
 gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N)
 {
-	struct shape s = { accum ? GPU_BACK_X_ACC : GPU_BACK_X, stride, T, K, N };
+	struct gpu_shape s = { accum ? GPU_BACK_X_ACC : GPU_BACK_X, stride, T, K, N };
 
 	return product(m, &s, dx, w, dout, NULL, accum);
 }
@@ -375,7 +301,7 @@ gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t 
 int
 gpu_linear_back_w(struct gpu_matmul *m, float *dw_acc, const uint16_t *dout, int stride, const uint16_t *x, int T, int K, int N)
 {
-	struct shape s = { GPU_BACK_W, stride, T, K, N };
+	struct gpu_shape s = { GPU_BACK_W, stride, T, K, N };
 
 	return product(m, &s, dw_acc, x, dout, NULL, 1);
 }
@@ -388,85 +314,178 @@ struct places {
 };
 
 static struct places
-places_of(int stride, int T, int K, int N)
+places_of(const struct gpu_shape *s)
 {
+	size_t T = (size_t)s->T, K = (size_t)s->K, N = (size_t)s->N, up = 255;
 	struct places p;
-	size_t up = 255;
 
-	p.w = ((size_t)T * (size_t)K * 2 + up) & ~up;
-	p.out = p.w + (((size_t)N * (size_t)K * 4 + up) & ~up);
-	p.bias = p.out + (((size_t)T * (size_t)stride * 4 + up) & ~up);
-	p.size = p.bias + (((size_t)N * 2 + up) & ~up);
+	p.w = (T * K * 2 + up) & ~up;
+	p.out = p.w + ((N * K * (s->which == GPU_BACK_W ? 4 : 2) + up) & ~up);
+	p.bias = p.out + ((T * (size_t)s->stride * (s->which == GPU_FORWARD_FLOAT ? 4 : 2) + up) & ~up);
+	p.size = p.bias + ((N * 2 + up) & ~up);
 	return p;
 }
 
 size_t
-gpu_matmul_tune_scratch(int stride, int T, int K, int N)
+gpu_matmul_tune_scratch(const struct gpu_shape *s)
 {
-	return places_of(stride, T, K, N).size;
+	return places_of(s).size;
 }
 
-/* Milliseconds of TRIALS runs after one that warms up; -1: it does not run. */
+/* A product that is being timed. */
+struct trial {
+	struct plan plan;
+	cudaEvent_t from, to;
+	void *a, *b, *d;
+	float beta;
+};
+
+/* Milliseconds that `runs` runs take; -1: it does not run. */
 static float
-time_of(struct gpu_matmul *m, const struct plan *p, const cublasLtMatmulAlgo_t *algo, cudaEvent_t from, cudaEvent_t to, void *d, const void *a, const void *b, float beta)
+time_of(struct gpu_matmul *m, const struct trial *t, const cublasLtMatmulAlgo_t *algo, int runs)
 {
 	float ms;
 
-	if (run(m, p, algo, d, a, b, beta) || cudaEventRecord(from, m->g->stream) != cudaSuccess)
+	if (cudaEventRecord(t->from, m->g->stream) != cudaSuccess)
 		return -1;
-	for (int i = 0; i < TRIALS; i++)
-		if (run(m, p, algo, d, a, b, beta))
+	for (int i = 0; i < runs; i++)
+		if (run(m, &t->plan, algo, t->d, t->a, t->b, t->beta))
 			return -1;
-	if (cudaEventRecord(to, m->g->stream) != cudaSuccess || cudaEventSynchronize(to) != cudaSuccess || cudaEventElapsedTime(&ms, from, to) != cudaSuccess)
+	if (cudaEventRecord(t->to, m->g->stream) != cudaSuccess || cudaEventSynchronize(t->to) != cudaSuccess ||
+	    cudaEventElapsedTime(&ms, t->from, t->to) != cudaSuccess)
 		return -1;
 	return ms;
 }
 
+/* The fastest of the candidates. The first run of each is not looked at, for it may load the kernel; one that then takes twice as long as the best so far is
+ * not run again. */
 static int
-fastest(struct gpu_matmul *m, const struct plan *p, const struct shape *s, char *scratch, cublasLtMatmulAlgo_t *best)
+fastest(struct gpu_matmul *m, const struct trial *t, struct choice *best)
 {
-	struct places at = places_of(s->stride, s->T, s->K, s->N);
-	char *x = scratch, *w = scratch + at.w, *out = scratch + at.out;
-	char *d = s->which == GPU_BACK_W ? w : s->which >= GPU_BACK_X ? x : out, *a = s->which == GPU_BACK_W ? x : w, *b = s->which >= GPU_BACK_X ? out : x;
-	float beta = s->which == GPU_BACK_W || s->which == GPU_BACK_X_ACC, least = -1;
 	cublasLtMatmulHeuristicResult_t results[CANDIDATES];
-	cudaEvent_t from = NULL, to = NULL;
-	int n = candidates(m, p, results, CANDIDATES);
+	int n = candidates(m, &t->plan, results, CANDIDATES);
+	float least = -1;
 
-	if (n < 0)
-		return -1;
-	if (cudaEventCreate(&from) == cudaSuccess && cudaEventCreate(&to) == cudaSuccess && cudaMemsetAsync(scratch, 0, at.size, m->g->stream) == cudaSuccess)
-		for (int i = 0; i < n; i++) {
-			float ms = time_of(m, p, &results[i].algo, from, to, d, a, b, beta);
+	for (int i = 0; i < n; i++) {
+		const cublasLtMatmulAlgo_t *algo = &results[i].algo;
+		float ms = time_of(m, t, algo, 1) < 0 ? -1 : time_of(m, t, algo, 1);
 
-			if (ms >= 0 && (least < 0 || ms < least)) {
-				least = ms;
-				*best = results[i].algo;
-			}
+		if (ms < 0 || (least >= 0 && ms > 2 * least))
+			continue;
+		ms = time_of(m, t, algo, TRIALS) / TRIALS;
+		if (ms >= 0 && (least < 0 || ms < least)) {
+			least = ms;
+			memcpy(best->algo, algo, sizeof best->algo);
 		}
-	if (from)
-		cudaEventDestroy(from);
-	if (to)
-		cudaEventDestroy(to);
-	return least >= 0 ? 0 : gpu_refuse(m->g, "cuBLASLt: no algorithm runs");
+	}
+	if (n < 0 || least >= 0)
+		return n < 0 ? -1 : 0;
+	return gpu_launched(m->g, "timing a product") ? -1 : gpu_refuse(m->g, "cuBLASLt: no algorithm runs");
+}
+
+static int
+time_all(struct gpu_matmul *m, struct choice *c, char *scratch)
+{
+	const struct gpu_shape *s = &c->shape;
+	struct places at = places_of(s);
+	char *x = scratch, *w = scratch + at.w, *out = scratch + at.out;
+	struct trial t = { .a = s->which == GPU_BACK_W ? x : w, .b = s->which >= GPU_BACK_X ? out : x, .d = s->which == GPU_BACK_W ? w : s->which >= GPU_BACK_X ? x : out,
+			   .beta = s->which == GPU_BACK_W || s->which == GPU_BACK_X_ACC };
+	int e = plan_make(m, &t.plan, s, scratch + at.bias);
+
+	if (!e && (cudaEventCreate(&t.from) != cudaSuccess || cudaEventCreate(&t.to) != cudaSuccess ||
+		   cudaMemsetAsync(scratch, 0, at.size, m->g->stream) != cudaSuccess))
+		e = gpu_launched(m->g, "timing a product");
+	if (!e)
+		e = fastest(m, &t, c);
+	if (t.from)
+		cudaEventDestroy(t.from);
+	if (t.to)
+		cudaEventDestroy(t.to);
+	plan_free(&t.plan);
+	return e;
+}
+
+static int
+use(struct gpu_matmul *m, const struct choice *c)
+{
+	struct choice *more = realloc(m->tuned, (m->tuned_count + 1) * sizeof *more);
+
+	if (!more)
+		return gpu_refuse(m->g, "out of memory");
+	m->tuned = more;
+	m->tuned[m->tuned_count++] = *c;
+	return 0;
+}
+
+/* 0; 1 when the choice could not be kept: said, and in use for this run; -1. */
+static int
+tune(struct gpu_matmul *m, struct choices *kept, const struct gpu_shape *s, void *scratch, size_t size, gpu_say *say)
+{
+	const struct choice *known = choices_find(kept, s);
+	struct choice c = { .shape = *s };
+	struct err why;
+	int rc;
+
+	if (known)
+		return use(m, known);
+	if (check_sizes(m, s))
+		return -1;
+	if (s->T == 0 || gpu_matmul_tune_scratch(s) > size)
+		return 0;
+	if (time_all(m, &c, scratch))
+		return -1;
+	rc = choices_add(kept, &c, &why);
+	if (rc < 0)
+		say("%s; the rest keeps the algorithms that cuBLASLt proposes", why.msg);
+	return use(m, &c) ? -1 : rc < 0;
 }
 
 int
-gpu_matmul_tune(struct gpu_matmul *m, enum gpu_product which, int stride, int T, int K, int N, void *scratch)
+gpu_matmul_tune(struct gpu_matmul *m, const struct gpu_shape *shapes, int n, const char *file, void *scratch, size_t size, gpu_say *say)
 {
-	struct choice c = { .shape = { (int)which, stride, T, K, N } };
-	struct plan p;
-	int e;
+	struct choices kept;
+	struct err why;
+	int e = 0, unknown = 0, opened;
 
-	if (check_sizes(m, &c.shape))
-		return -1;
-	if (T == 0 || tuned_find(m, &c.shape))
+	if (!file)
 		return 0;
-	e = plan_make(m, &p, &c.shape, (char *)scratch + places_of(stride, T, K, N).bias);
-	if (!e)
-		e = fastest(m, &p, &c.shape, scratch, &c.algo);
-	plan_free(&p);
-	if (!e)
-		e = remember(m, &c);
-	return e ? e : file_add(m, &c);
+	opened = choices_open(&kept, file, m->card, cublasLtGetVersion(), false, &why);
+	if (opened > 0) {
+		say("%s: another process times algorithms; waiting for it", file);
+		opened = choices_open(&kept, file, m->card, cublasLtGetVersion(), true, &why);
+	}
+	if (opened < 0) {
+		say("%s; products keep the algorithms that cuBLASLt proposes", why.msg);
+		return 0;
+	}
+	if (kept.broken)
+		say("%s: line %d is no choice of an algorithm; the file is made again", file, kept.broken);
+	for (int i = 0; i < n; i++)
+		unknown += !choices_find(&kept, &shapes[i]) && gpu_matmul_tune_scratch(&shapes[i]) <= size;
+	if (unknown)
+		say("timing the algorithms of %d matrix products on %s, once; the choices are kept in %s", unknown, m->card, file);
+	for (int i = 0; !e && i < n; i++)
+		e = tune(m, &kept, &shapes[i], scratch, size, say);
+	choices_close(&kept);
+	memset(m->memo, 0, sizeof m->memo);
+	return e < 0 ? -1 : 0;
+}
+
+/* FNV-1a, 32 bits at a time. */
+uint64_t
+gpu_matmul_chosen(const struct gpu_matmul *m)
+{
+	uint64_t h = 1469598103934665603ull;
+
+	for (size_t i = 0; i < m->tuned_count; i++) {
+		const struct choice *c = &m->tuned[i];
+		uint32_t words[5 + 16];
+
+		memcpy(words, &c->shape, 5 * sizeof *words);
+		memcpy(words + 5, c->algo, sizeof c->algo);
+		for (int k = 0; k < 5 + 16; k++)
+			h = (h ^ words[k]) * 1099511628211ull;
+	}
+	return m->tuned_count ? h : 0;
 }

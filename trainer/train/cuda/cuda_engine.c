@@ -281,7 +281,7 @@ choose(struct cuda *g, const struct cuda_start *s, int device, struct err *e)
 
 /* What was planned is taken, and nothing else. */
 static int
-take(struct cuda *g, size_t bytes)
+take(struct cuda *g, const struct cuda_start *s, size_t bytes)
 {
 	struct gpu_place *p = &g->place;
 	struct gpu *gpu = &g->device.gpu;
@@ -289,6 +289,8 @@ take(struct cuda *g, size_t bytes)
 	gpu_place(p, &g->device.arena, &g->run);
 	if (g->device.arena.full || g->device.arena.most != bytes)
 		return gpu_refuse(gpu, "%s: %zu bytes were planned, %zu are needed", g->device.name, bytes, g->device.arena.most);
+	if (cuda_tune(g, s))
+		return -1;
 	if (cudaMemsetAsync(p->weights, 0, p->trained * sizeof *p->weights, gpu->stream) != cudaSuccess ||
 	    cudaMemsetAsync(p->low, 0, p->own * sizeof *p->low, gpu->stream) != cudaSuccess ||
 	    cudaMemsetAsync(p->grad, 0, p->trained * sizeof *p->grad, gpu->stream) != cudaSuccess ||
@@ -331,7 +333,7 @@ open_device(struct cuda *g, const struct cuda_start *s, struct err *e)
 	g->run.rank = s->comm->rank;
 	g->run.ranks = s->comm->size;
 	bytes = choose(g, s, device, e);
-	if (!bytes || device_open(&g->device, device, bytes, NULL, e) || take(g, bytes))
+	if (!bytes || device_open(&g->device, device, bytes, e) || take(g, s, bytes))
 		return -1;
 	g->en.bytes = bytes;
 	return device_send(&g->device, g->place.inv_freq, s->inv_freq, (size_t)(g->c.head_dim / 2) * sizeof(float));

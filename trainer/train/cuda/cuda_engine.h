@@ -7,9 +7,10 @@
 
 #include "../engine.h"	/* sa-serve has another one */
 #include "fit.h"
+#include "matmul.h"
 #include "place.h"
 
-#define CUDA_VERSION 2
+#define CUDA_VERSION 3
 
 /* What the engine begins with. All but `run.c` and what `tensors` points to, which are the caller's, is copied. */
 struct cuda_start {
@@ -22,6 +23,8 @@ struct cuda_start {
 	const struct comm *comm;	/* must outlive the engine */
 	const struct own *own;		/* the parts of all moments that optim has, in the order of the tensors; with one rank not looked at */
 	int own_count;
+	const char *tuned;		/* the file of algorithms that were timed (matmul.h); NULL: none are */
+	gpu_say *say;			/* a message on the way */
 };
 
 /* What NCCL takes by itself with several ranks, its buffers and channels, which grow with their number; reckoned, not measured. */

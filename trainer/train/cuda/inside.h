@@ -72,6 +72,11 @@ int cuda_update(struct cuda *g, double lr);
 int cuda_bad_weights(struct cuda *g);
 int cuda_bad_gradients(struct cuda *g);
 
+/* ---- tune.c ---- */
+
+/* When all is placed and nothing there yet: algorithms for the products of the run. */
+int cuda_tune(struct cuda *g, const struct cuda_start *s);
+
 /* ---- ranks.c: with one rank they do nothing, but for the sums of squares ---- */
 
 /* Takes what the start says, loads NCCL. */
