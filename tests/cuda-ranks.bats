@@ -161,7 +161,7 @@ no_ranks() { [ -z "$(rank_pid 0)$(rank_pid 1)" ]; }
 	mpirun+=(--mca orte_enable_recovery 1)
 	ranks 2 "${gpu[@]}" --out mid
 	[ "$status" != 0 ] && [ "$status" != 124 ]
-	expect_stderr_has "sa-train: rank 0: cudasim: NCCL: waiting for the other ranks: remote process exited"
+	expect_stderr_has "sa-train: rank 0: step " ": cudasim: NCCL: waiting for the other ranks: remote process exited"
 }
 
 # stopped - the run in the background ended with 0 and told so once
