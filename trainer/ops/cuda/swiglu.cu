@@ -21,7 +21,7 @@ forward_kernel(uint16_t *out, const uint16_t *gate_up, size_t eights, int F)
 		struct eight v = load8(gate), up = load8(gate + F);
 
 		for (int k = 0; k < 8; k++)
-			v.f[k] *= sigmoid(v.f[k]) * up.f[k];
+			v.f[k] = v.f[k] * sigmoid(v.f[k]) * up.f[k];	/* in the order of the backward, which makes it again */
 		store8(out + i * 8, &v);
 	}
 }
