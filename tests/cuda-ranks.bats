@@ -134,6 +134,23 @@ gradient() {
 	done
 }
 
+@test "cuda-ranks: adapters, in rows that are padded: as with one, and resumed by as many to the same bits" {
+	train "${tiny[@]}" --lr 0 --max-steps 1 --out base
+	expect_status 0
+	run=(--model base --data "$T/data.jsonl" --lr 1e-2 --batch 1 --accum 4 --seed 7 --threads 1 --dtype f32 --device cuda --max-steps 4 --save-every 2 --keep 0 --lora 5:10:all)
+	train "${run[@]}" --merge --out one
+	expect_status 0
+	ranks 2 "${run[@]}" --merge --out many
+	expect_status 0
+	near many one 1e-6 1e-4
+	cp -r many on
+	rm -rf on/step_4 on/state.json on/model.safetensors
+	ranks 2 "${run[@]}" --merge --out on --resume
+	expect_status 0
+	cmp many/step_4/state.bin on/step_4/state.bin
+	cmp many/model.safetensors on/model.safetensors
+}
+
 # rank_pid N - the process that is rank N of the test's run
 rank_pid() {
 	local pid

@@ -100,6 +100,68 @@ near() {
 	near gpusome some
 }
 
+# base - a model to lay adapters beside; lora, the options that do so
+base() {
+	train "${tiny[@]}" --lr 0 --max-steps 1 --dtype bf16 --out base
+	expect_status 0
+	lora=(--model base --data "$T/data.jsonl" --lr 1e-2 --batch 2 --accum 2 --seed 7 --threads 1)
+}
+
+@test "cuda-train: adapters of every family learn as on the CPU, and merged they are the model that was trained" {
+	for family in Llama Qwen2 Qwen3; do
+		shape $family
+		base
+		lora+=(--lora 5:10:all --max-steps 6 --weight-decay 0.1)
+		train "${lora[@]}" --compute f32 --out cpu
+		expect_status 0
+		train "${lora[@]}" --device cuda --out gpu
+		expect_status 0
+		near gpu cpu
+		[ -s gpu/adapter_model.safetensors ] && [ ! -e gpu/model.safetensors ]
+		rm -rf base cpu gpu
+	done
+	shape Llama
+	base
+	train "${lora[@]}" --lora 5:10:all --epochs 5 --device cuda --merge --out merged
+	expect_status 0
+	jq -en "$(tail -n 1 merged/log.jsonl | jq .loss) < 0.95 * $(head -n 1 merged/log.jsonl | jq .loss)"
+	for as in base merged; do
+		train "${lora[@]/base/$as}" --max-steps 1 --lr 0 --accum 8 --compute f32 --out "of-$as"
+		expect_status 0
+	done
+	jq -en "$(jq .loss of-merged/log.jsonl) < 0.95 * $(jq .loss of-base/log.jsonl)"
+}
+
+@test "cuda-train: adapters, resumed, some of them frozen, and whatever is made again: the same bits; the reference of preferences is without them" {
+	base
+	lora+=(--max-steps 4 --lora 3:6:q,v,down --freeze '*layers.0.*v_proj*' --save-every 2 --keep 0)
+	train "${lora[@]}" --device cuda --out whole
+	expect_status 0
+	for way in none norms blocks; do
+		cp -r whole cut
+		rm -rf cut/step_4 cut/state.json cut/adapter_model.safetensors
+		train "${lora[@]}" --device cuda --resume --recompute $way --out cut
+		expect_status 0
+		cmp whole/step_4/state.bin cut/step_4/state.bin
+		cmp whole/adapter_model.safetensors cut/adapter_model.safetensors
+		assert_equal "$(losses cut)" "$(losses whole)"
+		rm -rf cut
+	done
+	jq -nc 'range(6) | {prompt: "Say \(.).", chosen: "The number \(.) is red.", rejected: "No \(.)."}' >pairs.jsonl
+	pairs=(--model base --data pairs.jsonl --stage dpo --lr 1e-2 --batch 2 --accum 1 --max-steps 4 --threads 1 --lora 4:8:all --save-every 2 --keep 0)
+	train "${pairs[@]}" --compute f32 --out cpu
+	expect_status 0
+	train "${pairs[@]}" --device cuda --out gpu
+	expect_status 0
+	near gpu cpu
+	cp -r gpu cut
+	rm -rf cut/step_4 cut/state.json cut/reference.bin
+	train "${pairs[@]}" --device cuda --resume --out cut
+	expect_status 0
+	cmp gpu/reference.bin cut/reference.bin
+	cmp gpu/adapter_model.safetensors cut/adapter_model.safetensors
+}
+
 @test "cuda-train: what is not there, or does not fit, is told" {
 	cp "$BUILD/sa-train" .	# beside no library
 	SA_CUDA= BUILD=. train "${gpu[@]}" --out out

@@ -82,6 +82,14 @@ together() { awk '/^together/ { print $2 }' output; }
 	run_filter sa-train --plan --model base --lora 8:16:q,v
 	expect_status 0
 	assert_equal "$(awk 'NR == 1 { print $3 }' output)" $((8 * 8 * (256 + 256 + 256 + 128)))
+	grep -q "products of adapters" output
+	jq '.num_hidden_layers = 200' base/config.json >log && cp log base/config.json
+	for rank in 8 1; do	# rows of both are of 8 on a card
+		run_filter sa-train --plan --model base --device cuda:24GiB --lora $rank:16:all
+		expect_status 0
+		grep -E '^(gradients, float|first moments, float) ' output
+	done | awk '{ print $(NF - 1) }' | sort -u >sizes
+	assert_equal "$(cat sizes)" "$(sa-train --plan --model base --lora 8:16:all | awk 'NR == 1 { printf "%.3f", $3 * 4 / 2 ^ 30 }')"
 }
 
 @test "plan: no such device" {

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "cudaload.h"
+#include "lora.h"
 #include "t.h"
 #include "train.h"
 
@@ -37,6 +38,10 @@ struct setting {
 	int ids[T], pos[T], target[T], cu[SEQUENCES + 1];
 	float weight[T], loss[T];
 };
+
+static const int ranks[] = { 0, 5, 8 };
+
+#define RANKS (sizeof ranks / sizeof *ranks)
 
 static uint64_t noise_state;
 
@@ -74,8 +79,23 @@ make_batch(struct setting *s)
 	s->b = (struct batch){ .T = T, .ids = s->ids, .pos = s->pos, .target = s->target, .cu = s->cu, .nseq = SEQUENCES, .weight = s->weight, .loss = s->loss };
 }
 
+/* Adapters of rank r, which need not be one that products take, B no zeros. Of rank 8 there are some, otherwise beside all projections. */
+static void
+adapt(struct setting *s, int r)
+{
+	struct lora l = { .r = r, .alpha = 1.5 * r, .targets = r == 8 ? 1u << PROJ_Q | 1u << PROJ_V | 1u << PROJ_DOWN : (1u << PROJECTIONS) - 1 };
+	struct tensor_at at;
+
+	lora_attach(s->m, &l, 3);
+	s->c = s->m->c;
+	for (int i = model_tensors(&s->c); model_tensor(&s->c, i, &at) == 0; i++)
+		for (size_t k = 0; k < at.count; k++)
+			s->m->w.all[at.offset + k] = rounded(s->m->w.all[at.offset + k] + 0.1f * noise());
+}
+
+/* With adapters of rank r, unless 0. */
 static struct setting *
-setting_new(const struct family *f)
+setting_new(const struct family *f, int r)
 {
 	struct setting *s = xcalloc(1, sizeof *s);
 	struct tensor_at at;
@@ -89,6 +109,8 @@ setting_new(const struct family *f)
 	for (int i = 0; model_tensor(&s->c, i, &at) == 0; i++)
 		for (size_t k = 0; k < at.count; k++)
 			s->m->w.all[at.offset + k] = rounded(s->m->w.all[at.offset + k] + (at.ndim == 1 ? 0.2f * noise() : 0));
+	if (r)
+		adapt(s, r);
 	make_batch(s);
 	return s;
 }
@@ -99,6 +121,17 @@ setting_free(struct setting *s)
 	model_free(s->m);
 	mach_free(s->mach);
 	free(s);
+}
+
+static size_t
+tensors(const struct config *c)
+{
+	struct tensor_at at;
+	size_t n = 0;
+
+	while (model_tensor(c, (int)n, &at) == 0)
+		n++;
+	return n;
 }
 
 static size_t
@@ -162,91 +195,108 @@ near(const char *name, const char *tensor, const float *got, const float *want, 
 }
 
 static void
+compare(const struct family *f, int r)
+{
+	struct setting *s = setting_new(f, r);
+	struct acts *a = acts_new(s->m, T, KEEP_ALL);
+	struct weights want;
+	struct tensor_at at;
+	double loss, norm, sum = 0, wanted;
+	float *got = gradient(s, NULL, 0, &loss, &norm), losses[T];
+
+	memcpy(losses, s->loss, sizeof losses);
+	weights_like(&want, &s->c);
+	wanted = model_train(s->m, a, &s->b, &want, 0.03f);
+	CHECK_NUM(loss, wanted, 2e-3 * wanted);
+	for (int t = 0; t < T; t++)
+		if (s->target[t] >= 0)
+			CHECK_NUM(losses[t], s->loss[t], 0.05);
+	for (int i = 0; got && model_tensor(&s->c, i, &at) == 0; i++)
+		near(f->name, at.name, got + at.offset, want.all + at.offset, at.count);
+	for (size_t i = 0; got && i < want.n; i++)
+		sum += (double)got[i] * got[i];
+	CHECK_NUM(norm, sqrt(sum), 1e-5 * norm);
+	free(got);
+	weights_free(&want);
+	acts_free(a);
+	setting_free(s);
+}
+
+static void
 gradients_are_those_of_the_cpu(void)
 {
-	for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-		struct setting *s = setting_new(&families[f]);
-		struct acts *a = acts_new(s->m, T, KEEP_ALL);
-		struct weights want;
-		struct tensor_at at;
-		double loss, norm, sum = 0, wanted;
-		float *got = gradient(s, NULL, 0, &loss, &norm), losses[T];
+	for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+		for (size_t r = 0; r < RANKS; r++)
+			compare(&families[f], ranks[r]);
+}
 
-		memcpy(losses, s->loss, sizeof losses);
-		weights_like(&want, &s->c);
-		wanted = model_train(s->m, a, &s->b, &want, 0.03f);
-		CHECK_NUM(loss, wanted, 2e-3 * wanted);
-		for (int t = 0; t < T; t++)
-			if (s->target[t] >= 0)
-				CHECK_NUM(losses[t], s->loss[t], 0.05);
-		for (int i = 0; got && model_tensor(&s->c, i, &at) == 0; i++)
-			near(families[f].name, at.name, got + at.offset, want.all + at.offset, at.count);
-		for (size_t i = 0; got && i < want.n; i++)
-			sum += (double)got[i] * got[i];
-		CHECK_NUM(norm, sqrt(sum), 1e-5 * norm);
-		free(got);
-		weights_free(&want);
-		acts_free(a);
-		setting_free(s);
-	}
+static void
+make_again(const struct family *f, int r)
+{
+	struct setting *s = setting_new(f, r);
+	float *all = gradient(s, NULL, RECOMPUTE_NONE, NULL, NULL), *norms = gradient(s, NULL, RECOMPUTE_NORMS, NULL, NULL);
+	float *blocks = gradient(s, NULL, RECOMPUTE_BLOCKS, NULL, NULL);
+	size_t bytes = s->m->w.n * sizeof *all;
+
+	CHECK(all && norms && memcmp(all, norms, bytes) == 0);
+	CHECK(all && blocks && memcmp(all, blocks, bytes) == 0);
+	free(all);
+	free(norms);
+	free(blocks);
+	setting_free(s);
 }
 
 static void
 what_is_made_again_has_the_same_bits(void)
 {
-	for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-		struct setting *s = setting_new(&families[f]);
-		float *all = gradient(s, NULL, RECOMPUTE_NONE, NULL, NULL), *norms = gradient(s, NULL, RECOMPUTE_NORMS, NULL, NULL);
-		float *blocks = gradient(s, NULL, RECOMPUTE_BLOCKS, NULL, NULL);
-		size_t bytes = s->m->w.n * sizeof *all;
-
-		CHECK(all && norms && memcmp(all, norms, bytes) == 0);
-		CHECK(all && blocks && memcmp(all, blocks, bytes) == 0);
-		free(all);
-		free(norms);
-		free(blocks);
-		setting_free(s);
-	}
+	for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+		for (size_t r = 0; r < RANKS; r++)
+			make_again(&families[f], ranks[r]);
 }
 
 /* Whatever is left out, single projections of one product too: what is trained has the gradient that it has among all. */
 static void
+freeze(const struct family *f, int r)
+{
+	static const char *const out[] = { "q_proj", "k_proj", "v_proj", "gate_proj", "norm", "embed", "layers.0", "bias", "lora_A", "lora_B", "" };	/* last: all but adapters */
+	struct setting *s = setting_new(f, r);
+	float *all = gradient(s, NULL, 0, NULL, NULL);
+	struct tensor_at at;
+
+	for (size_t k = r ? 8 : (size_t)(f - families); k < (r ? sizeof out / sizeof *out : 8); k += r ? 1 : 2) {
+		bool *trained = xcalloc(tensors(&s->c), sizeof *trained);
+		float *some, *p;
+
+		for (int i = 0; model_tensor(&s->c, i, &at) == 0; i++)
+			trained[i] = *out[k] ? !strstr(at.name, out[k]) : i >= model_tensors(&s->c);
+		p = some = gradient(s, trained, 0, NULL, NULL);
+		for (int i = 0; all && some && model_tensor(&s->c, i, &at) == 0; i++)
+			if (trained[i]) {
+				if (!CHECK(memcmp(p, all + at.offset, at.count * sizeof *p) == 0))
+					printf("#   %s without %s: %s\n", f->name, out[k], at.name);
+				p += at.count;
+			}
+		free(some);
+		free(trained);
+	}
+	free(all);
+	setting_free(s);
+}
+
+static void
 frozen_tensors_change_no_other_gradient(void)
 {
-	static const char *const out[] = { "q_proj", "k_proj", "v_proj", "gate_proj", "norm", "embed", "layers.0", "bias" };
-
-	for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-		struct setting *s = setting_new(&families[f]);
-		float *all = gradient(s, NULL, 0, NULL, NULL);
-		struct tensor_at at;
-
-		for (size_t k = f; k < sizeof out / sizeof *out; k += 2) {
-			bool *trained = xcalloc((size_t)model_tensors(&s->c), sizeof *trained);
-			float *some, *p;
-
-			for (int i = 0; model_tensor(&s->c, i, &at) == 0; i++)
-				trained[i] = !strstr(at.name, out[k]);
-			p = some = gradient(s, trained, 0, NULL, NULL);
-			for (int i = 0; all && some && model_tensor(&s->c, i, &at) == 0; i++)
-				if (trained[i]) {
-					if (!CHECK(memcmp(p, all + at.offset, at.count * sizeof *p) == 0))
-						printf("#   %s without %s: %s\n", families[f].name, out[k], at.name);
-					p += at.count;
-				}
-			free(some);
-			free(trained);
-		}
-		free(all);
-		setting_free(s);
-	}
+	for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+		for (size_t r = 0; r < RANKS - 1; r++)
+			freeze(&families[f], ranks[r]);
 }
 
 /* What goes in comes out: weights that are no bf16 numbers, and moments. Frozen ones are not touched. */
 static void
-weights_and_moments_come_back_exactly(void)
+come_back(int r)
 {
-	struct setting *s = setting_new(&families[1]);
-	bool *trained = xcalloc((size_t)model_tensors(&s->c), sizeof *trained);
+	struct setting *s = setting_new(&families[1], r);
+	bool *trained = xcalloc(tensors(&s->c), sizeof *trained);
 	struct device d = { .cuda = true };
 	struct engine *en;
 	struct optim o;
@@ -291,12 +341,20 @@ weights_and_moments_come_back_exactly(void)
 	setting_free(s);
 }
 
+static void
+weights_and_moments_come_back_exactly(void)
+{
+	come_back(0);
+	come_back(5);
+	come_back(8);
+}
+
 /* The device gets what the plan says, to the byte, and a byte less is not enough. */
 static void
-the_plan_is_what_is_taken(void)
+taken(int r)
 {
 	for (enum keep keep = KEEP_ALL; keep < KEEPS; keep++) {
-		struct setting *s = setting_new(&families[2]);
+		struct setting *s = setting_new(&families[2], r);
 		struct gpu_run run = { .c = &s->c, .tokens = T, .keep = keep };
 		struct device d = { .cuda = true };
 		struct engine *en;
@@ -326,6 +384,13 @@ the_plan_is_what_is_taken(void)
 	}
 }
 
+static void
+the_plan_is_what_is_taken(void)
+{
+	taken(0);
+	taken(5);
+}
+
 static bool
 inspected(struct engine *en, struct setting *s, char name[MODEL_BAD])
 {
@@ -339,7 +404,7 @@ inspected(struct engine *en, struct setting *s, char name[MODEL_BAD])
 static void
 what_is_not_finite_is_found(void)
 {
-	struct setting *s = setting_new(&families[0]);
+	struct setting *s = setting_new(&families[0], 0);
 	struct device d = { .cuda = true };
 	struct engine *en;
 	struct optim o;
@@ -368,7 +433,7 @@ what_is_not_finite_is_found(void)
 static void
 what_cannot_be_done_is_told(void)
 {
-	struct setting *s = setting_new(&families[0]);
+	struct setting *s = setting_new(&families[0], 0);
 	struct device d = { .cuda = true, .index = 3 };
 	struct optim o;
 	struct err e = { "" };

@@ -3,10 +3,12 @@
 #include "scratch.h"
 #include "t.h"
 
-static const struct config shapes[] = {
+static const struct config shapes[] = {	/* adapters with rows that are padded, and not */
 	{ .hidden = 64, .layers = 5, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 104, .vocab = 301, .tied = true },
 	{ .hidden = 64, .layers = 1, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 104, .vocab = 30, .qkv_bias = true },
 	{ .hidden = 72, .layers = 20, .heads = 4, .kv_heads = 1, .head_dim = 16, .ffn = 200, .vocab = 301, .qk_norm = true },
+	{ .hidden = 64, .layers = 5, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 104, .vocab = 301, .tied = true, .lora = { .r = 5, .alpha = 1, .targets = 0x7f } },
+	{ .hidden = 64, .layers = 6, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 104, .vocab = 301, .lora = { .r = 16, .alpha = 1, .targets = 0x25 } },
 };
 
 /* For every element: how often it is some rank's, and updated; and the place of each in its own piece is its alone. */
@@ -109,18 +111,69 @@ every_element_is_one_rank_s_and_updated_once(void)
 			check(&shapes[s], NULL, ranks);
 }
 
+/* The caller's: the tensors from `first` on, of every `out` all but one. */
+static bool *
+all_but(const struct config *c, int first, int out)
+{
+	bool *trained = NULL;
+	struct tensor_at at;
+
+	for (int i = 0; model_tensor(c, i, &at) == 0; i++) {
+		trained = xrealloc(trained, (size_t)(i + 1) * sizeof *trained);
+		trained[i] = i >= first && i % out != 0;
+	}
+	return trained;
+}
+
 static void
 so_it_is_where_only_some_are_trained(void)
 {
 	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
 		for (int out = 2; out < 6; out++) {
-			bool *trained = xcalloc((size_t)model_tensors(&shapes[s]), sizeof *trained);
+			bool *trained = all_but(&shapes[s], 0, out);
 
-			for (int i = 0; i < model_tensors(&shapes[s]); i++)
-				trained[i] = i % out != 0;
 			check(&shapes[s], trained, 1);
 			check(&shapes[s], trained, 3);
 			free(trained);
+		}
+}
+
+/* What the rest takes is bfloat16 weights, and of adapters alone whatever is trained. */
+static void
+so_it_is_of_adapters_alone(void)
+{
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+		for (int out = 1 << 20; shapes[s].lora.r && out > 0; out = out > 7 ? 7 : 0) {
+			bool *trained = all_but(&shapes[s], model_tensors(&shapes[s]), out);
+
+			for (int ranks = 1; ranks < 4; ranks++)
+				check(&shapes[s], trained, ranks);
+			free(trained);
+		}
+}
+
+/* Every number of the host's has its place among those of the device, in order, and padding has none. */
+static void
+rows_are_padded(void)
+{
+	static const struct gpu_tensor shapes_of[] = { { .count = 40, .row = 5, .pitch = 8 }, { .count = 64, .row = 40, .pitch = 64 }, { .count = 7, .row = 7, .pitch = 7 } };
+
+	for (size_t s = 0; s < sizeof shapes_of / sizeof *shapes_of; s++)
+		for (size_t piece = 1; piece < 70; piece++) {
+			const struct gpu_tensor *t = &shapes_of[s];
+			struct gpu_part part;
+			size_t host = 0;
+
+			for (size_t at = 0; at < t->count; at += piece) {
+				size_t end = at + piece < t->count ? at + piece : t->count;
+
+				for (size_t from = at; gpu_part(t, from, end, &part); from = part.at + part.n) {
+					CHECK(part.n > 0 && part.at >= from && part.at + part.n <= end && part.host == host);
+					CHECK(part.at % t->pitch + part.n <= t->row && part.at / t->pitch * t->row + part.at % t->pitch == part.host);
+					host += part.n;
+				}
+			}
+			CHECK(host == t->count / t->pitch * t->row);
 		}
 }
 
@@ -129,5 +182,7 @@ main(void)
 {
 	RUN(every_element_is_one_rank_s_and_updated_once);
 	RUN(so_it_is_where_only_some_are_trained);
+	RUN(so_it_is_of_adapters_alone);
+	RUN(rows_are_padded);
 	return t_done();
 }

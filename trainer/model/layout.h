@@ -4,11 +4,12 @@
 
 #include "model.h"
 
-enum slot { LN1, WQ, BQ, QNORM, WK, BK, KNORM, WV, BV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER, EMBED = PER_LAYER, NORM, HEAD };
+enum slot { LN1, WQ, BQ, QNORM, WK, BK, KNORM, WV, BV, WO, LN2, WGATE, WUP, WDOWN, PER_LAYER, EMBED = PER_LAYER, NORM, HEAD,
+	    LORA_A, LORA_B = LORA_A + PROJECTIONS, SLOTS = LORA_B + PROJECTIONS };	/* LORA_A + PROJ_Q: A of the adapter beside Q */
 
 /* How many tensors there are without the adapters', which come behind them. */
 int model_tensors(const struct config *c);
-/* What tensor i of those is, and in which layer (-1: in none). */
+/* What tensor i is, adapters too, and in which layer (-1: in none). */
 enum slot model_slot(const struct config *c, int i, int *layer);
 /* Every tensor of `c` is in ts, of its shape, and nothing else. 0, or -1 with a message. */
 int model_check(const struct config *c, const char *dir, const struct tensors *ts, struct err *e);

@@ -145,13 +145,25 @@ lora_tensor(const struct config *c, int k, size_t offset, struct tensor_at *t)
 	return 0;
 }
 
+enum projection
+lora_place(const struct config *c, int k, int *layer, bool *b)
+{
+	int per_layer = 2 * targets(c);
+
+	*layer = k / per_layer;
+	*b = k % 2;
+	return nth(c, k % per_layer / 2);
+}
+
 float **
 lora_pointer(const struct weights *w, const struct config *c, int k)
 {
-	int per_layer = 2 * targets(c);
-	struct adapter *ad = &w->layer[k / per_layer].lora[nth(c, k % per_layer / 2)];
+	int layer;
+	bool b;
+	enum projection p = lora_place(c, k, &layer, &b);
+	struct adapter *ad = &w->layer[layer].lora[p];
 
-	return k % 2 ? &ad->b : &ad->a;
+	return b ? &ad->b : &ad->a;
 }
 
 /* ---- a model with adapters ---- */

@@ -34,6 +34,8 @@ lora_scale(const struct config *c)
 
 /* Adapter tensor k from 0, its place at `offset` after those before; -1 past the last. */
 int lora_tensor(const struct config *c, int k, size_t offset, struct tensor_at *t);
+/* The projection that it lies beside, and in which layer; *b: B, not A. */
+enum projection lora_place(const struct config *c, int k, int *layer, bool *b);
 /* Where w keeps the pointer to it. */
 float **lora_pointer(const struct weights *w, const struct config *c, int k);
 

@@ -142,6 +142,12 @@ model_slot(const struct config *c, int i, int *layer)
 	*layer = -1;
 	if (i == 0)
 		return EMBED;
+	if (i >= model_tensors(c)) {
+		bool b;
+		enum projection p = lora_place(c, i - model_tensors(c), layer, &b);
+
+		return (enum slot)((b ? LORA_B : LORA_A) + (int)p);
+	}
 	if (i > in_layers)
 		return i == in_layers + 1 ? NORM : HEAD;
 	*layer = (i - 1) / per_layer;

@@ -3,19 +3,6 @@
 
 #include "lora.h"
 
-void
-projection_shape(const struct config *c, enum projection p, int *out, int *in)
-{
-	int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-	const int shapes[PROJECTIONS][2] = {
-		[PROJ_Q] = { q, c->hidden }, [PROJ_K] = { kv, c->hidden }, [PROJ_V] = { kv, c->hidden }, [PROJ_O] = { c->hidden, q },
-		[PROJ_GATE] = { c->ffn, c->hidden }, [PROJ_UP] = { c->ffn, c->hidden }, [PROJ_DOWN] = { c->hidden, c->ffn },
-	};
-
-	*out = shapes[p][0];
-	*in = shapes[p][1];
-}
-
 float *
 projection_weight(const struct layer *w, enum projection p)
 {

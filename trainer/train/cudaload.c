@@ -9,21 +9,43 @@
 #include "cudaload.h"
 #include "device_option.h"
 
+static size_t
+up(int64_t r)
+{
+	return ((size_t)r + 7) / 8 * 8;
+}
+
+/* How it lies on the device: place.h. */
+static void
+lay(struct gpu_tensor *t, const struct tensor_at *at)
+{
+	t->row = t->pitch = t->count = at->count;
+	if (t->slot >= LORA_B) {
+		t->row = (size_t)at->shape[1];
+		t->pitch = up(at->shape[1]);
+		t->count = (size_t)at->shape[0] * t->pitch;
+	} else if (t->slot >= LORA_A) {
+		t->pitch = t->count = up(at->shape[0]) * (size_t)at->shape[1];
+	}
+}
+
 struct gpu_tensor *
 gpu_tensors(const struct config *c, const struct weights *w, const bool *trained, int *n)
 {
-	struct gpu_tensor *table = xcalloc((size_t)model_tensors(c), sizeof *table);
+	struct gpu_tensor *table;
 	struct tensor_at at;
 	size_t moments = 0;
 
-	*n = model_tensors(c);
-	for (int i = 0; i < *n && model_tensor(c, i, &at) == 0; i++) {
+	for (*n = 0; model_tensor(c, *n, &at) == 0;)
+		++*n;
+	table = xcalloc((size_t)*n, sizeof *table);
+	for (int i = 0; model_tensor(c, i, &at) == 0; i++) {
 		struct gpu_tensor *t = &table[i];
 
 		t->slot = model_slot(c, i, &t->layer);
 		t->matrix = at.ndim > 1;
 		t->trained = !trained || trained[i];
-		t->count = at.count;
+		lay(t, &at);
 		t->host = w ? weights_tensor(w, c, i) : NULL;
 		t->moments = moments;
 		moments += t->trained ? at.count : 0;
@@ -92,10 +114,6 @@ gpu_engine(struct model *m, struct optim *o, const bool *trained, int tokens, co
 	char *tuned;
 	struct err why;
 
-	if (m->c.lora.r > 0) {
-		err_set(e, "--lora does not go with --device cuda yet");
-		return NULL;
-	}
 	make = load(path, e);
 	if (!make)
 		return NULL;

@@ -149,6 +149,22 @@ product(const struct planned *of, double w, double rows)
 	return rows * w * (4 + 2.0 * (double)of->trained / (double)of->all);
 }
 
+/* Adapters: forward x A^T and B; backward the two gradients of each, and on a card x A^T again. */
+static void
+work_of_adapters(struct plan *p, const struct planned *of, double rows, double size, double again)
+{
+	double ins = 0, outs = 0, r = of->c->lora.r;
+	int out, in;
+
+	for (enum projection j = 0; j < PROJECTIONS; j++) {
+		projection_shape(of->c, j, &out, &in);
+		ins += of->c->lora.targets >> j & 1 ? in : 0;
+		outs += of->c->lora.targets >> j & 1 ? out : 0;
+	}
+	work(p, of, IN_LAYERS, "products of adapters", rows * of->c->layers * r * (6 * (ins + outs) + (of->device.cuda ? 2 * ins : 0) + again * 2 * (ins + outs)),
+	     size * rows * of->c->layers * (5 * ins + 4 * outs + again * (ins + 2 * outs)), PRODUCTS);
+}
+
 static void
 time_of(struct plan *p, const struct planned *of)
 {
@@ -164,6 +180,8 @@ time_of(struct plan *p, const struct planned *of)
 	}
 	work(p, of, IN_LAYERS, "products of attention", product(of, qkvo, rows) + again * 2 * rows * qkvo, of->accum * 3 * size * qkvo + 3 * size * rows * L * n.attention, PRODUCTS);
 	work(p, of, IN_LAYERS, "products of the MLP", product(of, mlp, rows) + again * 2 * rows * mlp, of->accum * 3 * size * mlp + 3 * size * rows * L * n.products, PRODUCTS);
+	if (c->lora.r)
+		work_of_adapters(p, of, rows, size, again);
 	work(p, of, IN_LAYERS, "attention", attend * (3 + again), 4 * size * rows * L * n.attention, ATTENTION);
 	work(p, of, IN_LAYERS, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * (4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products), 1);
 	work(p, of, IN_HEAD, "head", product(of, V * c->hidden, rows), of->accum * 3 * size * V * c->hidden, PRODUCTS);
@@ -311,8 +329,6 @@ describe(struct planned *of, struct config *c, const struct settings *set, bool 
 	if (freeze_count(c, &set->freeze, &of->all, &of->trained, which, e) < 0 || device_parse(&of->device, set->device ? set->device : "cpu", e) < 0)
 		return -1;
 	of->which = *which;
-	if (of->device.cuda && set->lora)
-		return err_set(e, "--lora does not go with --device cuda yet");
 	length = set->cutoff < c->max_pos ? set->cutoff : c->max_pos;
 	if (length * set->batch > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %lld tokens is too large: lower --batch", length * set->batch);

@@ -246,16 +246,14 @@ check_sizes(struct gpu_matmul *m, const struct gpu_shape *s)
 }
 
 static int
-run(struct gpu_matmul *m, const struct plan *p, const cublasLtMatmulAlgo_t *algo, void *d, const void *a, const void *b, float beta)
+run(struct gpu_matmul *m, const struct plan *p, const cublasLtMatmulAlgo_t *algo, void *d, const void *a, const void *b, float alpha, float beta)
 {
-	float alpha = 1;
-
 	return check(m, "a product", cublasLtMatmul(m->lt, p->desc, &alpha, a, p->a, b, p->b, &beta, d, p->d, d, p->d, algo, m->workspace, m->workspace_size,
 						    m->g->stream));
 }
 
 static int
-product(struct gpu_matmul *m, const struct gpu_shape *s, void *d, const void *a, const void *b, const void *bias, int accum)
+product(struct gpu_matmul *m, const struct gpu_shape *s, void *d, const void *a, const void *b, const void *bias, float scale, int accum)
 {
 	cublasLtMatmulAlgo_t algo;
 	struct plan p;
@@ -269,7 +267,7 @@ product(struct gpu_matmul *m, const struct gpu_shape *s, void *d, const void *a,
 	if (!e)
 		e = choose(m, &p, s, &algo);
 	if (!e)
-		e = run(m, &p, &algo, d, a, b, accum ? 1 : 0);
+		e = run(m, &p, &algo, d, a, b, scale, accum ? 1 : 0);
 	plan_free(&p);
 	return e;
 }
@@ -279,7 +277,15 @@ gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, c
 {
 	struct gpu_shape s = { bias ? GPU_FORWARD_BIAS : GPU_FORWARD, stride, T, K, N };
 
-	return product(m, &s, out, w, x, bias, 0);
+	return product(m, &s, out, w, x, bias, 1, 0);
+}
+
+int
+gpu_linear_scaled(struct gpu_matmul *m, uint16_t *out, int stride, int accum, float scale, const uint16_t *x, const uint16_t *w, int T, int K, int N)
+{
+	struct gpu_shape s = { GPU_FORWARD, stride, T, K, N };
+
+	return product(m, &s, out, w, x, NULL, scale, accum);
 }
 
 int
@@ -287,7 +293,7 @@ gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x
 {
 	struct gpu_shape s = { GPU_FORWARD_FLOAT, stride, T, K, N };
 
-	return product(m, &s, out, w, x, NULL, 0);
+	return product(m, &s, out, w, x, NULL, 1, 0);
 }
 
 int
@@ -295,7 +301,15 @@ gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t 
 {
 	struct gpu_shape s = { accum ? GPU_BACK_X_ACC : GPU_BACK_X, stride, T, K, N };
 
-	return product(m, &s, dx, w, dout, NULL, accum);
+	return product(m, &s, dx, w, dout, NULL, 1, accum);
+}
+
+int
+gpu_linear_back_x_scaled(struct gpu_matmul *m, uint16_t *dx, float scale, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N)
+{
+	struct gpu_shape s = { GPU_BACK_X, stride, T, K, N };
+
+	return product(m, &s, dx, w, dout, NULL, scale, 0);
 }
 
 int
@@ -303,7 +317,7 @@ gpu_linear_back_w(struct gpu_matmul *m, float *dw_acc, const uint16_t *dout, int
 {
 	struct gpu_shape s = { GPU_BACK_W, stride, T, K, N };
 
-	return product(m, &s, dw_acc, x, dout, NULL, 1);
+	return product(m, &s, dw_acc, x, dout, NULL, 1, 1);
 }
 
 /* ---- timing ---- */
@@ -349,7 +363,7 @@ time_of(struct gpu_matmul *m, const struct trial *t, const cublasLtMatmulAlgo_t 
 	if (cudaEventRecord(t->from, m->g->stream) != cudaSuccess)
 		return -1;
 	for (int i = 0; i < runs; i++)
-		if (run(m, &t->plan, algo, t->d, t->a, t->b, t->beta))
+		if (run(m, &t->plan, algo, t->d, t->a, t->b, 1, t->beta))
 			return -1;
 	if (cudaEventRecord(t->to, m->g->stream) != cudaSuccess || cudaEventSynchronize(t->to) != cudaSuccess ||
 	    cudaEventElapsedTime(&ms, t->from, t->to) != cudaSuccess)

@@ -24,10 +24,14 @@ void gpu_matmul_free(struct gpu_matmul *m);
 
 /* out[T,N] = x[T,K] w[N,K]^T (+ bias[N], unless NULL), rows of out `stride` apart */
 int gpu_linear(struct gpu_matmul *m, uint16_t *out, int stride, const uint16_t *x, const uint16_t *w, const uint16_t *bias, int T, int K, int N);
-/* The same in float, for logits that tokens are drawn from: bf16 has 8 bits of them. */
+/* out[T,N] = (accum ? out : 0) + scale * x[T,K] w[N,K]^T, for adapters */
+int gpu_linear_scaled(struct gpu_matmul *m, uint16_t *out, int stride, int accum, float scale, const uint16_t *x, const uint16_t *w, int T, int K, int N);
+/* gpu_linear() without a bias, in float: for logits that tokens are drawn from: bf16 has 8 bits of them. */
 int gpu_linear_float(struct gpu_matmul *m, float *out, int stride, const uint16_t *x, const uint16_t *w, int T, int K, int N);
 /* dx[T,K] (added to when accum) = dout[T,N] w[N,K] */
 int gpu_linear_back_x(struct gpu_matmul *m, uint16_t *dx, int accum, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N);
+/* dx[T,K] = scale * dout[T,N] w[N,K] */
+int gpu_linear_back_x_scaled(struct gpu_matmul *m, uint16_t *dx, float scale, const uint16_t *dout, int stride, const uint16_t *w, int T, int K, int N);
 /* dw_acc[N,K] += dout[T,N]^T x[T,K], float */
 int gpu_linear_back_w(struct gpu_matmul *m, float *dw_acc, const uint16_t *dout, int stride, const uint16_t *x, int T, int K, int N);
 

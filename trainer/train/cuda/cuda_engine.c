@@ -257,6 +257,7 @@ close_all(struct engine *en)
 	device_close(&g->device);
 	gpu_place_free(&g->place);
 	free(g->packed);
+	free(g->host);
 	free(g->tensors);
 	free(g);
 }
@@ -274,7 +275,7 @@ choose(struct cuda *g, const struct cuda_start *s, int device, struct err *e)
 	bytes = gpu_place_choose(&g->run, s->only, room);
 	if (bytes <= room)
 		return bytes;
-	err_set(e, "--device cuda: a micro-batch of %d tokens takes %.2f GiB, %.2f are to be had: lower --batch or --cutoff, or train a part (--freeze)%s",
+	err_set(e, "--device cuda: a micro-batch of %d tokens takes %.2f GiB, %.2f are to be had: lower --batch or --cutoff, or train a part (--freeze), or adapters (--lora)%s",
 		g->run.tokens, (double)bytes / gib, (double)room / gib, s->only ? ", or leave --recompute to auto" : "");
 	return 0;
 }
@@ -291,6 +292,9 @@ take(struct cuda *g, const struct cuda_start *s, size_t bytes)
 		return gpu_refuse(gpu, "%s: %zu bytes were planned, %zu are needed", g->device.name, bytes, g->device.arena.most);
 	if (cuda_tune(g, s))
 		return -1;
+	g->host = malloc(p->staged * sizeof *g->host);
+	if (!g->host)
+		return gpu_refuse(gpu, "out of memory");
 	if (cudaMemsetAsync(p->weights, 0, p->trained * sizeof *p->weights, gpu->stream) != cudaSuccess ||
 	    cudaMemsetAsync(p->low, 0, p->own * sizeof *p->low, gpu->stream) != cudaSuccess ||
 	    cudaMemsetAsync(p->grad, 0, p->trained * sizeof *p->grad, gpu->stream) != cudaSuccess ||

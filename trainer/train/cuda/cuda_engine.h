@@ -10,7 +10,7 @@
 #include "matmul.h"
 #include "place.h"
 
-#define CUDA_VERSION 3
+#define CUDA_VERSION 4
 
 /* What the engine begins with. All but `run.c` and what `tensors` points to, which are the caller's, is copied. */
 struct cuda_start {

@@ -19,7 +19,6 @@ struct ranks {
 	cudaEvent_t *spread;	/* [buckets] a bucket's weights are those of all ranks */
 	struct own *own;	/* the host's moments: which of all, in the order of the tensors, are this rank's there */
 	int own_count;
-	float *host;		/* [staged] moments on their way */
 	bool begun;		/* between zero() and norm() */
 	bool last;		/* the backward that comes is the step's last */
 	int summed, waited;	/* buckets whose sum is submitted, and whose weights are waited for, the last bucket first */
@@ -36,6 +35,7 @@ struct cuda {
 	struct ranks ranks;
 	bool current;		/* the host's copy of weights and moments is that of the device */
 	int *packed;		/* [GPU_INPUTS(tokens)] inputs on their way */
+	float *host;		/* [staged] weights and moments on their way */
 
 	/* The micro-batch that inputs holds. */
 	int T, nseq, longest, supervised, different;
@@ -55,6 +55,15 @@ int cuda_forward(struct cuda *g);
 int cuda_backward(struct cuda *g);
 /* While watching: if nothing was bad so far, wait for x[T,stride] and look at its columns from..to of each row. */
 int cuda_look(struct cuda *g, int layer, const char *name, const uint16_t *x, int stride, int from, int to);
+
+/* ---- adapters.c: of adapters beside projections of layer i; without one there is nothing to do ---- */
+
+/* out[T,N], rows `stride` apart, += scale (x A^T) B^T. */
+int cuda_adapter(struct cuda *g, int i, enum projection p, uint16_t *out, int stride, const uint16_t *x);
+/* dx[T,K] += its part of x's gradient; the k-th of dax is its inner gradient then. */
+int cuda_adapter_back_x(struct cuda *g, int i, enum projection p, int k, uint16_t *dx, const uint16_t *dout, int stride);
+/* The gradients of A and B, after that. */
+int cuda_adapter_back_w(struct cuda *g, int i, enum projection p, int k, const uint16_t *dout, int stride, const uint16_t *x);
 
 /* ---- head.c ---- */
 

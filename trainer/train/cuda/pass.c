@@ -23,6 +23,35 @@ qkv_width(const struct cuda *g)
 	return q_width(g) + 2 * kv_width(g);
 }
 
+/* Projections of one input: their weights lie behind one another, and so do the columns of the product. */
+enum joined { QKV, O, GATE_UP, DOWN };
+
+struct columns {
+	enum slot weight[3], bias[3];
+	enum projection projection[3];
+	int width[3], n;
+	int in, out;	/* all of them */
+	bool has_bias;
+};
+
+static struct columns
+columns_of(const struct cuda *g, enum joined which)
+{
+	int C = g->c.hidden, F = g->c.ffn, q = q_width(g), kv = kv_width(g);
+
+	switch (which) {
+	case QKV:
+		return (struct columns){ .weight = { WQ, WK, WV }, .bias = { BQ, BK, BV }, .projection = { PROJ_Q, PROJ_K, PROJ_V }, .width = { q, kv, kv }, .n = 3,
+					 .in = C, .out = qkv_width(g), .has_bias = g->c.qkv_bias };
+	case O:
+		return (struct columns){ .weight = { WO }, .projection = { PROJ_O }, .width = { C }, .n = 1, .in = q, .out = C };
+	case GATE_UP:
+		return (struct columns){ .weight = { WGATE, WUP }, .projection = { PROJ_GATE, PROJ_UP }, .width = { F, F }, .n = 2, .in = C, .out = 2 * F };
+	default:
+		return (struct columns){ .weight = { WDOWN }, .projection = { PROJ_DOWN }, .width = { C }, .n = 1, .in = F, .out = C };
+	}
+}
+
 /* ---- looking for what is not finite ---- */
 
 int
@@ -45,6 +74,19 @@ cuda_look(struct cuda *g, int layer, const char *name, const uint16_t *x, int st
 }
 
 /* ---- forward ---- */
+
+/* out[T,out] from x[T,in], with bias and adapters. */
+static int
+product(struct cuda *g, int i, enum joined which, uint16_t *out, const uint16_t *x)
+{
+	const struct gpu_layer *w = &g->place.layer[i];
+	struct columns c = columns_of(g, which);
+	int at = 0, e = gpu_linear(g->device.products, out, c.out, x, w->w[c.weight[0]], c.has_bias ? w->w[c.bias[0]] : NULL, g->T, c.in, c.out);
+
+	for (int k = 0; !e && k < c.n; at += c.width[k++])
+		e = cuda_adapter(g, i, c.projection[k], out + at, c.out, x);
+	return e;
+}
 
 /* x of a layer from what the one before it left, or as it is when `from` is NULL; and its norm. */
 static int
@@ -103,20 +145,17 @@ static int
 attention(struct cuda *g, int i)
 {
 	const struct config *c = &g->c;
-	const struct gpu_layer *w = &g->place.layer[i];
 	const struct gpu_acts *l = &g->place.acts[i];
-	struct gpu_matmul *m = g->device.products;
-	int S = qkv_width(g), q = q_width(g), kv = kv_width(g), T = g->T;
-	int e = gpu_linear(m, l->qkv, S, l->h1, w->w[WQ], w->w[BQ], T, c->hidden, S);
+	int S = qkv_width(g), q = q_width(g), kv = kv_width(g), e = product(g, i, QKV, l->qkv, l->h1);
 
 	if (!e)
 		e = rotate(g, i);
 	if (!e)
-		e = gpu_attend(&g->device.gpu, l->att, l->lse, l->qk, l->qk + q, l->qkv + q + kv, S, g->cu, g->nseq, g->longest, T, c->heads, c->kv_heads,
+		e = gpu_attend(&g->device.gpu, l->att, l->lse, l->qk, l->qk + q, l->qkv + q + kv, S, g->cu, g->nseq, g->longest, g->T, c->heads, c->kv_heads,
 			       c->head_dim);
 	if (!e)
 		e = look_at_attention(g, i);
-	return e ? e : gpu_linear(m, g->place.branch, c->hidden, l->att, w->w[WO], NULL, T, q, c->hidden);
+	return e ? e : product(g, i, O, g->place.branch, l->att);
 }
 
 /* From branch, what attention adds, to what the MLP adds. */
@@ -127,7 +166,6 @@ mlp(struct cuda *g, int i)
 	const struct gpu_layer *w = &g->place.layer[i];
 	const struct gpu_acts *l = &g->place.acts[i];
 	struct gpu *gpu = &g->device.gpu;
-	struct gpu_matmul *m = g->device.products;
 	int C = c->hidden, F = c->ffn, T = g->T, e = gpu_rmsnorm(gpu, l->h2, l->rstd2, l->x2, l->x, g->place.branch, w->w[LN2], c->eps, T, C);
 
 	if (!e)
@@ -135,7 +173,7 @@ mlp(struct cuda *g, int i)
 	if (!e)
 		e = cuda_look(g, i, "post_attention_layernorm", l->h2, C, 0, C);
 	if (!e)
-		e = gpu_linear(m, l->gate_up, 2 * F, l->h2, w->w[WGATE], NULL, T, C, 2 * F);
+		e = product(g, i, GATE_UP, l->gate_up, l->h2);
 	if (!e)
 		e = cuda_look(g, i, "mlp.gate_proj", l->gate_up, 2 * F, 0, F);
 	if (!e)
@@ -144,7 +182,7 @@ mlp(struct cuda *g, int i)
 		e = gpu_swiglu(gpu, l->act, l->gate_up, T, F);
 	if (!e)
 		e = cuda_look(g, i, "mlp.act_fn", l->act, F, 0, F);
-	return e ? e : gpu_linear(m, g->place.branch, C, l->act, w->w[WDOWN], NULL, T, F, C);
+	return e ? e : product(g, i, DOWN, g->place.branch, l->act);
 }
 
 int
@@ -174,34 +212,43 @@ cuda_forward(struct cuda *g)
 
 /* ---- backward ---- */
 
-/* Slots whose weights lie behind one another, and so do the columns of their products; how wide each is. */
-struct columns {
-	enum slot weight[3], bias[3];
-	int width[3], n;
-	bool has_bias;
-};
-
-/* Gradients of the weights and biases: one product for as many of them as lie behind one another and are trained. */
+/* dx[T,in], the gradient of a product's input. */
 static int
-weights_back(struct cuda *g, int i, const struct columns *c, const uint16_t *dout, int stride, const uint16_t *x, int K)
+product_back_x(struct cuda *g, int i, enum joined which, uint16_t *dx, const uint16_t *dout)
+{
+	struct columns c = columns_of(g, which);
+	int at = 0, e = gpu_linear_back_x(g->device.products, dx, 0, dout, c.out, g->place.layer[i].w[c.weight[0]], g->T, c.in, c.out);
+
+	for (int k = 0; !e && k < c.n; at += c.width[k++])
+		e = cuda_adapter_back_x(g, i, c.projection[k], k, dx, dout + at, c.out);
+	return e;
+}
+
+/* Gradients of the weights, biases and adapters, after that: one product for as many weights as lie behind one another and are trained. */
+static int
+product_back_w(struct cuda *g, int i, enum joined which, const uint16_t *dout, const uint16_t *x)
 {
 	const struct gpu_layer *w = &g->place.layer[i];
+	struct columns c = columns_of(g, which);
 	int at = 0, e = 0;
 
-	for (int k = 0, next; !e && k < c->n; k = next) {
-		int width = c->width[k];
-		float *dw = w->dw[c->weight[k]];
+	for (int k = 0, next; !e && k < c.n; k = next) {
+		int width = c.width[k];
+		float *dw = w->dw[c.weight[k]];
 
-		for (next = k + 1; dw && next < c->n && w->dw[c->weight[next]]; next++)
-			width += c->width[next];
+		for (next = k + 1; dw && next < c.n && w->dw[c.weight[next]]; next++)
+			width += c.width[next];
 		if (dw)
-			e = gpu_linear_back_w(g->device.products, dw, dout + at, stride, x, g->T, K, width);
+			e = gpu_linear_back_w(g->device.products, dw, dout + at, c.out, x, g->T, c.in, width);
 		at += width;
 	}
 	at = 0;
-	for (int k = 0; !e && c->has_bias && k < c->n; at += c->width[k++])
-		if (w->dw[c->bias[k]])
-			e = gpu_bias_back(&g->device.gpu, w->dw[c->bias[k]], dout + at, stride, g->place.scratch, g->T, c->width[k]);
+	for (int k = 0; !e && k < c.n; at += c.width[k++]) {
+		if (c.has_bias && w->dw[c.bias[k]])
+			e = gpu_bias_back(&g->device.gpu, w->dw[c.bias[k]], dout + at, c.out, g->place.scratch, g->T, c.width[k]);
+		if (!e)
+			e = cuda_adapter_back_w(g, i, c.projection[k], k, dout + at, c.out, x);
+	}
 	return e;
 }
 
@@ -212,21 +259,18 @@ mlp_back(struct cuda *g, int i)
 	const struct gpu_layer *w = &p->layer[i];
 	const struct gpu_acts *l = &p->acts[i];
 	struct gpu *gpu = &g->device.gpu;
-	struct gpu_matmul *m = g->device.products;
-	int C = g->c.hidden, F = g->c.ffn, T = g->T;
-	struct columns gate_up = { .weight = { WGATE, WUP }, .width = { F, F }, .n = 2 }, down = { .weight = { WDOWN }, .width = { C }, .n = 1 };
-	int e = gpu_linear_back_x(m, p->dwide, 0, p->dx, C, w->w[WDOWN], T, F, C);
+	int C = g->c.hidden, F = g->c.ffn, T = g->T, e = product_back_x(g, i, DOWN, p->dwide, p->dx);
 
 	if (!e)	/* its gradient takes gate_up's place, SwiGLU's output is made again where it is not kept */
 		e = gpu_swiglu_back(gpu, l->gate_up, g->run.keep == KEEP_PRODUCTS ? l->act : NULL, p->dwide, l->gate_up, T, F);
 	if (!e)
-		e = weights_back(g, i, &down, p->dx, C, l->act, F);
+		e = product_back_w(g, i, DOWN, p->dx, l->act);
 	if (!e)
-		e = gpu_linear_back_x(m, p->dh, 0, l->gate_up, 2 * F, w->w[WGATE], T, C, 2 * F);
+		e = product_back_x(g, i, GATE_UP, p->dh, l->gate_up);
 	if (!e && g->run.keep == KEEP_PRODUCTS)
 		e = gpu_rmsnorm(gpu, l->h2, l->rstd2, NULL, l->x2, NULL, w->w[LN2], g->c.eps, T, C);
 	if (!e)
-		e = weights_back(g, i, &gate_up, l->gate_up, 2 * F, l->h2, C);
+		e = product_back_w(g, i, GATE_UP, l->gate_up, l->h2);
 	return e ? e : gpu_rmsnorm_back(gpu, p->dx, w->dw[LN2], p->dh, l->x2, w->w[LN2], l->rstd2, p->scratch, T, C);
 }
 
@@ -258,15 +302,12 @@ attention_back(struct cuda *g, int i)
 	const struct gpu_layer *w = &p->layer[i];
 	const struct gpu_acts *l = &p->acts[i];
 	struct gpu *gpu = &g->device.gpu;
-	struct gpu_matmul *m = g->device.products;
 	int C = c->hidden, S = qkv_width(g), q = q_width(g), kv = kv_width(g), T = g->T;
 	uint16_t *dqkv = p->dwide, *datt = p->dwide + (size_t)T * (size_t)S;
-	struct columns qkv = { .weight = { WQ, WK, WV }, .bias = { BQ, BK, BV }, .width = { q, kv, kv }, .n = 3, .has_bias = c->qkv_bias };
-	struct columns o = { .weight = { WO }, .width = { C }, .n = 1 };
-	int e = gpu_linear_back_x(m, datt, 0, p->dx, C, w->w[WO], T, q, C);
+	int e = product_back_x(g, i, O, datt, p->dx);
 
 	if (!e)
-		e = weights_back(g, i, &o, p->dx, C, l->att, q);
+		e = product_back_w(g, i, O, p->dx, l->att);
 	if (!e && g->run.keep == KEEP_PRODUCTS) {
 		e = gpu_rmsnorm(gpu, l->h1, l->rstd1, NULL, l->x, NULL, w->w[LN1], c->eps, T, C);
 		if (!e && c->qk_norm)
@@ -278,24 +319,32 @@ attention_back(struct cuda *g, int i)
 	if (!e)
 		e = rotate_back(g, i, dqkv);
 	if (!e)
-		e = weights_back(g, i, &qkv, dqkv, S, l->h1, C);
+		e = product_back_x(g, i, QKV, p->dh, dqkv);
 	if (!e)
-		e = gpu_linear_back_x(m, p->dh, 0, dqkv, S, w->w[WQ], T, C, S);
+		e = product_back_w(g, i, QKV, dqkv, l->h1);
 	return e ? e : gpu_rmsnorm_back(gpu, p->dx, w->dw[LN1], p->dh, l->x, w->w[LN1], l->rstd1, p->scratch, T, C);
+}
+
+static bool
+trains(const struct gpu_layer *w)
+{
+	for (int s = 0; s < PER_LAYER; s++)
+		if (w->dw[s])
+			return true;
+	for (int p = 0; p < PROJECTIONS; p++)
+		if (w->lora[p].da || w->lora[p].db)
+			return true;
+	return false;
 }
 
 /* The lowest layer in which something is trained, or that the embedding's gradient goes through. */
 static int
 lowest_layer(const struct cuda *g)
 {
-	int i;
+	int i = 0;
 
-	if (g->place.dembed)
-		return 0;
-	for (i = 0; i < g->c.layers; i++)
-		for (int s = 0; s < PER_LAYER; s++)
-			if (g->place.layer[i].dw[s])
-				return i;
+	while (!g->place.dembed && i < g->c.layers && !trains(&g->place.layer[i]))
+		i++;
 	return i;
 }
 

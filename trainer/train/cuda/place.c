@@ -9,6 +9,9 @@
 static const enum slot groups[][3] = {
 	{ LN1, LN1, LN1 }, { WQ, WK, WV }, { BQ, BK, BV }, { QNORM, QNORM, QNORM }, { KNORM, KNORM, KNORM }, { WO, WO, WO }, { LN2, LN2, LN2 },
 	{ WGATE, WUP, WUP }, { WDOWN, WDOWN, WDOWN }, { EMBED, EMBED, EMBED }, { NORM, NORM, NORM }, { HEAD, HEAD, HEAD },
+#define ADAPTER(p) { LORA_A + p, LORA_A + p, LORA_A + p }, { LORA_B + p, LORA_B + p, LORA_B + p }
+	ADAPTER(PROJ_Q), ADAPTER(PROJ_K), ADAPTER(PROJ_V), ADAPTER(PROJ_O), ADAPTER(PROJ_GATE), ADAPTER(PROJ_UP), ADAPTER(PROJ_DOWN),
+#undef ADAPTER
 };
 
 #define GROUPS (sizeof groups / sizeof *groups)
@@ -181,6 +184,21 @@ gpu_own(const struct gpu_place *p, size_t at, size_t end, struct gpu_own *part)
 	return part->at < end;
 }
 
+bool
+gpu_part(const struct gpu_tensor *t, size_t at, size_t end, struct gpu_part *part)
+{
+	size_t row = at / t->pitch, column = at % t->pitch, left;
+
+	if (column >= t->row) {
+		row++;
+		column = 0;
+	}
+	at = row * t->pitch + column;
+	left = t->row - column;
+	*part = (struct gpu_part){ .at = at, .n = at + left < end ? left : end - at, .host = row * t->row + column };
+	return at < end;
+}
+
 /* Matrices first, then vectors: two spans when everything is trained, by one rank. */
 static void
 place_parameters(struct gpu_place *p, const struct gpu_run *run)
@@ -213,7 +231,13 @@ point(struct gpu_place *p, const struct gpu_run *run, int i)
 	uint16_t *w = (p->in_trained[i] ? p->weights : p->fixed) + p->at[i];
 	float *dw = t->trained ? p->grad + p->at[i] : NULL;
 
-	if (t->layer >= 0) {
+	if (t->slot >= LORA_B) {
+		p->layer[t->layer].lora[t->slot - LORA_B].b = w;
+		p->layer[t->layer].lora[t->slot - LORA_B].db = dw;
+	} else if (t->slot >= LORA_A) {
+		p->layer[t->layer].lora[t->slot - LORA_A].a = w;
+		p->layer[t->layer].lora[t->slot - LORA_A].da = dw;
+	} else if (t->layer >= 0) {
 		p->layer[t->layer].w[t->slot] = w;
 		p->layer[t->layer].dw[t->slot] = dw;
 	} else if (t->slot == EMBED) {
@@ -315,6 +339,9 @@ take_shared(struct gpu_place *p, struct arena *a, const struct gpu_run *run)
 
 	p->dh = arena_take(a, "gradients of activations", 2 * T * C);
 	p->dwide = arena_take(a, "gradients of activations", 2 * T * larger((size_t)c->ffn, S + (size_t)c->heads * (size_t)c->head_dim));
+	p->lora_rank = (c->lora.r + 7) / 8 * 8;
+	p->ax = arena_take(a, "between an adapter's products", 2 * T * (size_t)p->lora_rank);
+	p->dax = arena_take(a, "between an adapter's products", 2 * 3 * T * (size_t)p->lora_rank);
 }
 
 static void

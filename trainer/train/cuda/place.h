@@ -5,7 +5,8 @@
  * With several ranks (ZeRO stage 1) the array is cut into buckets, of which each rank has an equal piece in the order of the ranks: the bf16 weights and the
  * gradients are there whole, the low halves and the moments only of the rank's own pieces, one behind the other: 6 bytes a parameter and 10 a rank.
  * Projections of the same input lie behind one another (q, k, v; gate, up), so that they are one product: where only some of them are trained, all are in
- * the array, and the optimizer goes past those that are not. Groups begin at multiples of 64 elements; what lies between is zero and stays so.
+ * the array, and the optimizer goes past those that are not. Adapters (lora.h) have R ranks, r rounded up to a multiple of 8, as rows of products must have:
+ * what is beyond r is zero, its gradients are, and so it stays. Groups begin at multiples of 64 elements; what lies between is zero and stays so.
  *
  * Activations are bf16 and of all layers, or of one at a time where they are made again (enum keep of model.h):
  * KEEP_PRODUCTS     normed inputs, normed queries and keys, SwiGLU's output
@@ -26,7 +27,8 @@ struct gpu_tensor {
 	enum slot slot;
 	int layer;		/* -1: of none */
 	bool matrix, trained;
-	size_t count;
+	size_t count;		/* of elements on the device */
+	size_t row, pitch;	/* rows of so many elements on the host lie so far apart on the device: of an adapter's B, and of A as one row, which are padded */
 	float *host;		/* its weights there */
 	size_t moments;		/* where its moments begin in optim.m and v */
 };
@@ -41,9 +43,15 @@ struct gpu_run {
 	int rank, ranks;	/* which of how many; 0 of 0 is alone, as 0 of 1 */
 };
 
+struct gpu_adapter {
+	uint16_t *a, *b;	/* [R,in] [out,R], or NULL */
+	float *da, *db;		/* NULL: not trained */
+};
+
 struct gpu_layer {
 	uint16_t *w[PER_LAYER];	/* NULL: the family has none */
 	float *dw[PER_LAYER];	/* NULL: not trained */
+	struct gpu_adapter lora[PROJECTIONS];
 };
 
 /* What a layer makes, for T tokens; S = (H + 2 G) D. */
@@ -91,6 +99,8 @@ struct gpu_place {
 	/* What layers share lies where the head's rows are, and the weights on their way where both do: they are used in turn. */
 	uint16_t *branch;			/* [T,C] what a layer adds to the residual; at last, the sum itself */
 	uint16_t *dx, *dh, *dwide;		/* [T,C] [T,C] [T,max(F, S + H D)] */
+	int lora_rank;				/* R; 0: no adapters */
+	uint16_t *ax, *dax;			/* [T,R] [3,T,R]: scale * x A^T of a projection; the gradients of those of a product, which are up to three */
 	void *scratch;
 
 	int head_rows, logit_stride;		/* R, V rounded up to a multiple of 8 */
@@ -119,6 +129,14 @@ void gpu_place_free(struct gpu_place *p);
 
 /* The first part of at..end of the trained array that is this rank's; false: none. */
 bool gpu_own(const struct gpu_place *p, size_t at, size_t end, struct gpu_own *part);
+
+/* Elements of a tensor that lie together on the host and on the device. */
+struct gpu_part {
+	size_t at, n, host;	/* from element `at` of those on the device, `host` of those there */
+};
+
+/* The first part of at..end of those on the device; false: nothing but padding is left. */
+bool gpu_part(const struct gpu_tensor *t, size_t at, size_t end, struct gpu_part *part);
 
 /* The bytes that it would take, the products' workspace with it; into *plan, unless NULL, item by item. */
 size_t gpu_place_plan(const struct gpu_run *run, struct arena *plan);

@@ -121,8 +121,7 @@ start_streams(struct cuda *g)
 	if (e == cudaSuccess)
 		e = cudaEventCreateWithFlags(&r->come, cudaEventDisableTiming);
 	r->spread = calloc((size_t)g->place.bucket_count, sizeof *r->spread);
-	r->host = malloc(g->place.staged * sizeof *r->host);
-	if (!r->spread || !r->host)
+	if (!r->spread)
 		return gpu_refuse(&g->device.gpu, "out of memory");
 	for (int b = 0; e == cudaSuccess && b < g->place.bucket_count; b++)
 		e = cudaEventCreateWithFlags(&r->spread[b], cudaEventDisableTiming);
@@ -180,7 +179,6 @@ cuda_ranks_close(struct cuda *g)
 	if (r->stream)
 		cudaStreamDestroy(r->stream);
 	free(r->spread);
-	free(r->host);
 	free(r->own);
 }
 

@@ -16,57 +16,58 @@ stride(const struct cuda *g)
 	return g->place.staged / (size_t)g->ranks.count / 4 * 4;
 }
 
-/* A part of the trained array that lies within one tensor; floats `from` on of it. */
-struct within {
-	const struct gpu_tensor *tensor;
-	size_t at, n, from;
-};
-
-/* The one of tensor i in at..at+n; false: none. */
+/* The first part of at..end of the trained array that lies within tensor i; false: none. `at` of it is in the array too. */
 static bool
-within(const struct cuda *g, int i, size_t at, size_t n, struct within *w)
+within(const struct cuda *g, int i, size_t at, size_t end, struct gpu_part *part)
 {
-	size_t begin = g->place.at[i], end = begin + g->tensors[i].count, to = at + n < end ? at + n : end;
+	const struct gpu_tensor *t = &g->tensors[i];
+	size_t begin = g->place.at[i];
 
-	w->tensor = &g->tensors[i];
-	w->at = at > begin ? at : begin;
-	w->n = w->at < to ? to - w->at : 0;
-	w->from = w->at - begin;
-	return w->tensor->trained && w->n > 0;
+	at = at > begin ? at : begin;
+	end = end < begin + t->count ? end : begin + t->count;
+	if (!t->trained || at >= end || !gpu_part(t, at - begin, end - begin, part))
+		return false;
+	part->at += begin;
+	return true;
 }
 
 /* Weights at..at+n of the trained array, to where the host has them. */
 static void
 keep_weights(const struct cuda *g, const float *x, size_t at, size_t n)
 {
-	struct within w;
+	struct gpu_part part;
 
 	for (int i = 0; i < g->run.count; i++)
-		if (within(g, i, at, n, &w))
-			memcpy(w.tensor->host + w.from, x + w.at - at, w.n * sizeof *x);
+		for (size_t from = at; within(g, i, from, at + n, &part); from = part.at + part.n)
+			memcpy(g->tensors[i].host + part.host, x + part.at - at, part.n * sizeof *x);
+}
+
+/* Moments first..first+n of all, in the order of the tensors, which lie at `there`: those of them that the host has. */
+static void
+pass_part(const struct cuda *g, float *host, float *there, size_t first, size_t n, bool in)
+{
+	for (int k = 0; k < g->ranks.own_count; k++) {
+		const struct own *o = &g->ranks.own[k];
+		size_t end = first + n, from = o->at > first ? o->at : first, to = o->at + o->n < end ? o->at + o->n : end;
+		float *own, *x;
+
+		if (from >= to)
+			continue;
+		own = host + o->place + (from - o->at);
+		x = there + (from - first);
+		memcpy(in ? own : x, in ? x : own, (to - from) * sizeof *own);
+	}
 }
 
 /* Of moments at..at+n of the trained array those that the host has: into the host, or out of it. */
 static void
 pass_moments(const struct cuda *g, float *host, float *x, size_t at, size_t n, bool in)
 {
-	struct within w;
+	struct gpu_part part;
 
-	for (int i = 0; i < g->run.count; i++) {
-		if (!within(g, i, at, n, &w))
-			continue;
-		for (int k = 0; k < g->ranks.own_count; k++) {
-			const struct own *o = &g->ranks.own[k];
-			size_t first = w.tensor->moments + w.from, end = first + w.n, from = o->at > first ? o->at : first, to = o->at + o->n < end ? o->at + o->n : end;
-			float *own, *there;
-
-			if (from >= to)
-				continue;
-			own = host + o->place + (from - o->at);
-			there = x + (w.at - at) + (from - first);
-			memcpy(in ? own : there, in ? there : own, (to - from) * sizeof *own);
-		}
-	}
+	for (int i = 0; i < g->run.count; i++)
+		for (size_t from = at; within(g, i, from, at + n, &part); from = part.at + part.n)
+			pass_part(g, host, x + part.at - at, g->tensors[i].moments + part.host, part.n, in);
 }
 
 /* Wait for stage, n floats for each rank. */
@@ -99,9 +100,9 @@ get_moments(struct cuda *g, const struct gpu_bucket *b, size_t from, size_t n, f
 
 	if (cuda_ranks_gather(g, g->place.stage, x + b->own.place + from, n * sizeof *x) || !(host = staged(g, n)))
 		return -1;
-	memcpy(g->ranks.host, host, (size_t)g->ranks.count * n * sizeof *host);
+	memcpy(g->host, host, (size_t)g->ranks.count * n * sizeof *host);
 	for (int k = 0; k < g->ranks.count; k++)
-		pass_moments(g, to, g->ranks.host + (size_t)k * n, b->at + (size_t)k * b->own.n + from, n, true);
+		pass_moments(g, to, g->host + (size_t)k * n, b->at + (size_t)k * b->own.n + from, n, true);
 	return 0;
 }
 
@@ -112,10 +113,10 @@ put_moments(struct cuda *g, const struct gpu_bucket *b, size_t from, size_t n, f
 	struct ranks *r = &g->ranks;
 	size_t all = (size_t)r->count * n;
 
-	memset(r->host, 0, all * sizeof *r->host);
+	memset(g->host, 0, all * sizeof *g->host);
 	for (int k = 0; k < r->count; k++)
-		pass_moments(g, of, r->host + (size_t)k * n, b->at + (size_t)k * b->own.n + from, n, false);
-	if (device_send(&g->device, p->stage, r->host, all * sizeof *r->host))
+		pass_moments(g, of, g->host + (size_t)k * n, b->at + (size_t)k * b->own.n + from, n, false);
+	if (device_send(&g->device, p->stage, g->host, all * sizeof *g->host))
 		return -1;
 	return cuda_ranks_scatter_bits(g, x + b->own.place + from, p->stage, n);
 }

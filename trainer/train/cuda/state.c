@@ -11,6 +11,37 @@ piece(const struct cuda *g, size_t left)
 	return left < g->place.staged ? left : g->place.staged;
 }
 
+/* Elements at..at+n of a tensor as they lie on the device, from the host's numbers, or an array like those; between them zeros. */
+static void
+pad(const struct gpu_tensor *t, float *to, const float *host, size_t at, size_t n)
+{
+	struct gpu_part part;
+
+	memset(to, 0, n * sizeof *to);
+	for (size_t from = at; gpu_part(t, from, at + n, &part); from = part.at + part.n)
+		memcpy(to + part.at - at, host + part.host, part.n * sizeof *to);
+}
+
+/* And back. */
+static void
+unpad(const struct gpu_tensor *t, float *host, const float *from, size_t at, size_t n)
+{
+	struct gpu_part part;
+
+	for (size_t k = at; gpu_part(t, k, at + n, &part); k = part.at + part.n)
+		memcpy(host + part.host, from + part.at - at, part.n * sizeof *host);
+}
+
+/* Elements at..at+n of a tensor, from the host's numbers, to the device. */
+static int
+send(struct cuda *g, const struct gpu_tensor *t, float *to, const float *host, size_t at, size_t n)
+{
+	if (t->row == t->pitch)
+		return device_send(&g->device, to, host + at, n * sizeof *to);
+	pad(t, g->host, host, at, n);
+	return device_send(&g->device, to, g->host, n * sizeof *to);
+}
+
 /* Of the low halves of trained at..at+n, which stage_low has, those that are this rank's. */
 static int
 keep_low(struct cuda *g, size_t at, size_t n)
@@ -35,7 +66,7 @@ put_weights(struct cuda *g, int i)
 
 	for (size_t k = 0, n; !e && k < t->count; k += n) {
 		n = piece(g, t->count - k);
-		e = device_send(&g->device, p->stage, t->host + k, n * sizeof *p->stage);
+		e = send(g, t, p->stage, t->host, k, n);
 		if (!e)
 			e = gpu_adamw_split(&g->device.gpu, to + k, p->stage_low, p->stage, n);
 		if (!e && p->in_trained[i])
@@ -45,13 +76,13 @@ put_weights(struct cuda *g, int i)
 }
 
 static int
-put_moments(struct cuda *g, float *to, const float *from, size_t count)
+put_moments(struct cuda *g, const struct gpu_tensor *t, float *to, const float *from)
 {
 	int e = 0;
 
-	for (size_t k = 0, n; !e && k < count; k += n) {
-		n = piece(g, count - k);
-		e = device_send(&g->device, to + k, from + k, n * sizeof *to);
+	for (size_t k = 0, n; !e && k < t->count; k += n) {
+		n = piece(g, t->count - k);
+		e = send(g, t, to + k, from, k, n);
 	}
 	return e;
 }
@@ -68,9 +99,9 @@ cuda_put(struct cuda *g)
 
 		e = put_weights(g, i);
 		if (!e && t->trained && alone)
-			e = put_moments(g, p->m + p->at[i], g->optim->m + t->moments, t->count);
+			e = put_moments(g, t, p->m + p->at[i], g->optim->m + t->moments);
 		if (!e && t->trained && alone)
-			e = put_moments(g, p->v + p->at[i], g->optim->v + t->moments, t->count);
+			e = put_moments(g, t, p->v + p->at[i], g->optim->v + t->moments);
 	}
 	if (!e && !alone)
 		e = cuda_ranks_put(g);
@@ -78,18 +109,28 @@ cuda_put(struct cuda *g)
 	return e;
 }
 
+/* Elements at..at+n of a tensor, to the host's numbers; a piece at most. */
 static int
-get_floats(struct cuda *g, float *to, const float *from, size_t count)
+fetch(struct cuda *g, const struct gpu_tensor *t, float *to, const float *from, size_t at, size_t n)
 {
-	for (size_t k = 0, n; k < count; k += n) {
-		const float *host;
+	const float *host;
 
-		n = piece(g, count - k);
-		if (device_fetch(&g->device, 1, from + k, n * sizeof *from) || !(host = device_fetched(&g->device, 1)))
-			return -1;
-		memcpy(to + k, host, n * sizeof *to);
-	}
+	if (device_fetch(&g->device, 1, from, n * sizeof *from) || !(host = device_fetched(&g->device, 1)))
+		return -1;
+	unpad(t, to, host, at, n);
 	return 0;
+}
+
+static int
+get_moments(struct cuda *g, const struct gpu_tensor *t, float *to, const float *from)
+{
+	int e = 0;
+
+	for (size_t k = 0, n; !e && k < t->count; k += n) {
+		n = piece(g, t->count - k);
+		e = fetch(g, t, to, from + k, k, n);
+	}
+	return e;
 }
 
 static int
@@ -103,7 +144,7 @@ get_weights(struct cuda *g, int i)
 		n = piece(g, t->count - k);
 		e = gpu_adamw_join(&g->device.gpu, p->stage, p->weights + p->at[i] + k, p->low + p->at[i] + k, n);
 		if (!e)
-			e = get_floats(g, t->host + k, p->stage, n);
+			e = fetch(g, t, t->host, p->stage, k, n);
 	}
 	return e;
 }
@@ -123,9 +164,9 @@ cuda_get(struct cuda *g)
 			continue;
 		e = get_weights(g, i);
 		if (!e)
-			e = get_floats(g, g->optim->m + t->moments, p->m + p->at[i], t->count);
+			e = get_moments(g, t, g->optim->m + t->moments, p->m + p->at[i]);
 		if (!e)
-			e = get_floats(g, g->optim->v + t->moments, p->v + p->at[i], t->count);
+			e = get_moments(g, t, g->optim->v + t->moments, p->v + p->at[i]);
 	}
 	g->current = g->current || !e;
 	return e;
