@@ -285,6 +285,34 @@ other_sizes_are_refused(void)
 	CHECK_INT(gpu_linear(mm, NULL, 16, NULL, NULL, NULL, 0, 16, 16), 0);
 }
 
+static void
+compare_scaled(int T, int K, int N, int stride)
+{
+	float *x = noise16((size_t)T * K), *w = noise16((size_t)N * K), *out = noise((size_t)T * N), *wide = noise16((size_t)T * stride);
+	float *were = gather(wide, stride, T, N), *dx = noise16((size_t)T * K), *dw = noise((size_t)N * K);
+	uint16_t *gx = dev16(x, (size_t)T * K), *gw = dev16(w, (size_t)N * K), *gout = dev16(wide, (size_t)T * stride), *gdx = dev16(dx, (size_t)T * K);
+
+	ops_plain.linear(NULL, out, x, w, NULL, T, K, N);
+	ops_plain.scale(NULL, out, 0.75f, (size_t)T * N);
+	CHECK_OK(gpu_linear_scaled(mm, gout, stride, 0, 0.75f, gx, gw, T, K, N));
+	CHECK_BF16(gather(back16(gout, (size_t)T * stride), stride, T, N), out, (size_t)T * N);
+	ops_plain.add(NULL, out, were, (size_t)T * N);
+	CHECK_OK(gpu_linear_scaled(mm, gout = dev16(wide, (size_t)T * stride), stride, 1, 0.75f, gx, gw, T, K, N));
+	CHECK_BF16(gather(back16(gout, (size_t)T * stride), stride, T, N), out, (size_t)T * N);
+
+	CHECK_OK(gpu_linear_back_x_scaled(mm, gdx, 0.75f, dev16(wide, (size_t)T * stride), stride, gw, T, K, N));
+	ops_plain.linear_back(NULL, dx, 0, dw, NULL, were, x, w, T, K, N);
+	ops_plain.scale(NULL, dx, 0.75f, (size_t)T * K);
+	CHECK_BF16(back16(gdx, (size_t)T * K), dx, (size_t)T * K);
+}
+
+static void
+adapters_products_equal_plain(void)
+{
+	compare_scaled(37, 16, 40, 72);
+	compare_scaled(80, 72, 8, 8);
+}
+
 int
 main(void)
 {
@@ -297,6 +325,7 @@ main(void)
 	RUN(one_has_the_file_at_a_time);
 	RUN(every_kind_can_be_tuned);
 	RUN(other_sizes_are_refused);
+	RUN(adapters_products_equal_plain);
 	gpu_matmul_free(mm);
 	return device_done();
 }
