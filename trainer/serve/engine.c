@@ -285,12 +285,17 @@ make_choices(struct engine *e, struct job *j)
 	}
 }
 
-/* What is admitted next: of a client that has no place, what was put back, then by the queue's order. NULL: nothing waits. With the lock held. */
+/* What is admitted next: of a client that has no place, what was put back, then by the queue's order; of the others the same. NULL: nothing waits. Whoever is
+ * made room for comes before what was put back for that, which would take the room again, and so on for ever. With the lock held. */
 static struct seq *
 next_seq(struct engine *e)
 {
 	struct job *j = queue_next(&e->queue);
+	struct seq *s;
 
+	TAILQ_FOREACH(s, &e->back, link)
+		if (*s->peers == 0)
+			return s;
 	if (!TAILQ_EMPTY(&e->back) && !(j && j->client->active == 0))
 		return TAILQ_FIRST(&e->back);
 	if (!j)
@@ -303,12 +308,15 @@ next_seq(struct engine *e)
 static void
 placed(struct engine *e, struct seq *s)
 {
-	struct job *j = s->owner;
+	struct seq *b;
 
-	if (s == TAILQ_FIRST(&e->back))
-		TAILQ_REMOVE(&e->back, s, link);
+	TAILQ_FOREACH(b, &e->back, link)
+		if (b == s)
+			break;
+	if (b)
+		TAILQ_REMOVE(&e->back, b, link);
 	else
-		queue_placed(&e->queue, j, clock_seconds());
+		queue_placed(&e->queue, s->owner, clock_seconds());
 }
 
 /* A client that has no place gets one of those of the client that has the most. False: nobody has two. */
