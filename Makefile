@@ -203,7 +203,7 @@ $B/%.o: %.c
 BENCH = $B/bench-server $B/bench-timed $B/bench-roof $B/bench-encode
 check: all $(UNIT) $(FUZZERS) cudasim-plain cudasim-asan $(if $(MPICC),$B/cudasim/mpi.so) $(if $(THREAD),$B/cudasim/tsan/sa-cuda.so) $B/fault $B/torture $B/fail.so $B/kill.so $(BENCH)
 	$(if $(THREAD),TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1 die_after_fork=0 $$TSAN_OPTIONS" LIMIT=3600 )sh tests/run.sh $B $(T)
-check-cuda: cudasim-plain cudasim-asan cudasim-tsan
+check-cuda: cudasim-plain cudasim-asan cudasim-tsan $B/unit/cudatrain $B/unit/cudaserve
 	sh tests/cudasim/check.sh $B
 bench: all $(BENCH)
 	sh tests/bench/filters.sh $B tests/bench/filters.md

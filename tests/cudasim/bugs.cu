@@ -220,6 +220,7 @@ unfinished_copy(float *out, bool bug)
 	cp_async_commit();
 	if (!bug)
 		cp_async_wait<0>();
+	__syncthreads();	/* others read what this one is about to write */
 	out[threadIdx.x] = threadIdx.x;
 }
 

@@ -3,11 +3,11 @@
 #
 # For each source (or FILE, as trainer/ops/cuda/add.cu) and each place where a rule below applies, the changed one is built and its test run:
 # plain in three orders and address-sanitized, then thread-sanitized when nothing was noticed. A header is tried with one kernel that uses it. Mutants that do not build do not count. One that
-# lives is an error, unless tests/cudasim/mutants.txt has its line: there are changes that change nothing. Prints a line for each survivor.
+# lives is an error, unless tests/cudasim/mutants.txt has its line: there are changes that change nothing. Prints a line for each survivor, and one a
+# source. All of them, which is without a FILE, are done a source on each processor.
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
 shift
-[ $# -gt 0 ] || set -- trainer/ops/cuda/*.cu trainer/ops/cuda/columns.h trainer/ops/cuda/gpu.h trainer/ops/cuda/attend.h
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tab=$(printf '\t')
@@ -155,9 +155,15 @@ noticed() {	# FILE PROGRAM
 	return 1
 }
 
-count=0
-lived=0
+if [ $# = 0 ]; then
+	ls trainer/ops/cuda/*.cu trainer/ops/cuda/columns.h trainer/ops/cuda/gpu.h trainer/ops/cuda/attend.h |
+		xargs -P "$(nproc)" -n 1 sh tests/cudasim/mutants.sh "$build" | tee "$work/out"
+	awk '/ mutants, / { count += $2; lived += $4 } END { print count " mutants, " lived " unnoticed"; exit lived > 0 || count == 0 }' "$work/out"
+	exit
+fi
 for file; do
+	count=0
+	lived=0
 	case $file in
 	*/columns.h) program=bias ;;
 	*/gpu.h) program=cross_entropy ;;
@@ -181,6 +187,6 @@ for file; do
 			esac
 		done <"$work/places"
 	done <"$work/rules"
+	echo "$file: $count mutants, $lived unnoticed"
 done
-echo "$count mutants, $lived unnoticed"
-[ "$lived" = 0 ] && [ "$count" -gt 0 ]
+[ "$lived" = 0 ]
