@@ -1,8 +1,8 @@
 #!/bin/sh
 # check.sh BUILD - `make check-cuda`: what `make check` does of the CUDA operations, at length; for before a release, half an hour on two cores
 #
-# Every program in all orders and builds, ThreadSanitizer with unordered blocks among them; the engine that trains and the one that serves (tests/unit), the same
-# way; the planted bugs; mutants. Where NVIDIA's headers are (CUDA=/usr/local/cuda), the programs are built with them too: the same bytes must come of it; and
+# Every program in all orders and builds, ThreadSanitizer with unordered blocks among them; the engine that trains and the one that serves (tests/unit), once in each
+# build; the planted bugs; mutants. Where NVIDIA's headers are (CUDA=/usr/local/cuda), the programs are built with them too: the same bytes must come of it; and
 # NCCL's header and library are looked into. Prints a line a step as it ends, with its seconds, and how many failed.
 cd "$(dirname "$0")/../.." || exit 1
 build=$1
@@ -29,8 +29,8 @@ programs=$(ls tests/cudasim/test/*.c tests/cudasim/test/*.cu | sed 's/.*\///; s/
 for p in $programs; do
 	step "$p" sh tests/cudasim/run.sh "$build" full "$p"
 done
-step "training" sh tests/cudasim/run.sh "$build" full cudatrain
-step "serving" sh tests/cudasim/run.sh "$build" full cudaserve
+step "training" sh tests/cudasim/run.sh "$build" once cudatrain
+step "serving" sh tests/cudasim/run.sh "$build" once cudaserve
 step "planted bugs" sh tests/cudasim/bugs.sh "$build" full
 if [ -f "$real/cuda_runtime_api.h" ]; then
 	step "building with $real" make -s B="$build/nvidia" CUDA_HEADERS="$real" cudasim-plain cudasim-asan

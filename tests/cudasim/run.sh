@@ -1,8 +1,8 @@
 #!/bin/sh
-# run.sh BUILD quick|full PROGRAM [ARG...] - run a program of BUILD/cudasim/ in several orders and builds
+# run.sh BUILD quick|once|full PROGRAM [ARG...] - run a program of BUILD/cudasim/ in several orders and builds
 #
 # quick: plain in two orders and two seeds, and address-sanitized. full: thread-sanitized with unordered blocks as well, and copies and streams
-# early and late, and a device of another size. Every run must end with status 0 and read the same bytes back from the device: the line that
+# early and late, and a device of another size. once: one run of each build. Every run must end with status 0 and read the same bytes back from the device: the line that
 # the simulator prints of them is the same in all. Prints the output of the run that is not so; status 1. PROGRAM may be one of BUILD/unit/, which loads
 # sa-cuda.so: that is then the sanitized one of the run, the program itself is as it is.
 dir=$1/cudasim
@@ -22,7 +22,14 @@ asan rand 4 late lazy 0 16
 tsan fwd 1 late lazy 1 4
 tsan fwd 1 early lazy 1 4
 tsan rand 5 rand lazy 1 5"
-[ "$what" = quick ] && runs=$quick || runs=$full
+once="plain rand 2 rand lazy 0 4
+asan rand 4 late lazy 0 16
+tsan rand 5 rand lazy 1 5"
+case $what in
+quick) runs=$quick ;;
+once) runs=$once ;;
+*) runs=$full ;;
+esac
 
 exe=
 [ -x "$dir/plain/$program" ] || exe=${dir%cudasim}unit/$program
