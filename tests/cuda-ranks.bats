@@ -1,58 +1,23 @@
 # cuda-ranks.bats - one run on several GPUs, simulated ones of tests/cudasim with NCCL between them: it is the run of one GPU, and ends as one
 
 load lib
+load ranks
 
 setup() {
 	sa_setup
-	command -v mpirun >/dev/null || skip "there is no mpirun (Debian: openmpi-bin)"
-	[ -e "$BUILD/cudasim/mpi.so" ] || skip "mpi.so was not built: there was no mpicc (Debian: libopenmpi-dev)"
-	if nm "$BUILD/sa-train" | grep -q __tsan_init; then skip "Open MPI is not built for ThreadSanitizer, which takes its locks for errors"; fi
+	mpi "$BUILD/cudasim/mpi.so"
 	how=plain preload=$BUILD/cudasim/mpi.so
 	if nm "$BUILD/sa-train" | grep -q __asan_init; then how=asan preload="$(cc -print-file-name=libasan.so):$preload"; fi
-	export ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS	# what the launchers of MPI never release is no leak of ours
 	T=$ROOT/tests/goldens/train
 	jq '.architectures = ["Qwen2ForCausalLM"] | .model_type = "qwen2" | .head_dim = 16 | .num_attention_heads = 2 | .num_key_value_heads = 1 |
 		.num_hidden_layers = 3 | .tie_word_embeddings = false | .torch_dtype = "float32"' "$T/tiny/config.json" >shape.json
 	tiny=(--init shape.json --model "$T/tiny" --data "$T/data.jsonl" --lr 3e-3 --batch 1 --accum 4 --warmup-ratio 0.1 --seed 7 --threads 1 --dtype f32)
 	gpu=("${tiny[@]}" --device cuda)
 	export SA_CUDA=$BUILD/cudasim/$how/sa-cuda.so SA_NCCL=$BUILD/cudasim/$how/sa-cuda.so SA_TUNE=off
-	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
-	mpirun=(mpirun --oversubscribe --bind-to none -x "LD_PRELOAD=$preload")
-}
-
-train() { run_filter sa-train "$@"; }
-
-# ranks N ARG... - sa-train in N processes, each with a GPU; $status, $stderr
-ranks() {
-	local n=$1
-
-	shift
-	status=0
-	timeout 60 "${mpirun[@]}" -np "$n" "$BUILD/sa-train" "$@" <input >output 2>stderr || status=$?
-	stderr=$(cat stderr)
+	mpirun+=(-x "LD_PRELOAD=$preload")
 }
 
 losses() { jq -c '[.step,.loss,.lr,.grad_norm,.tokens,.supervised,.eval_loss,.best]' "$1/log.jsonl"; }
-lines_in_log() { [ -f "$1/log.jsonl" ] && [ "$(wc -l <"$1/log.jsonl")" -ge "$2" ]; }
-floats() { od -An -v -tf4 -w4 -j"$2" "$1"; }
-
-# apart FILE FILE FROM - the distance of their floats as a part of the second's length
-apart() {
-	paste <(floats "$1" "$3") <(floats "$2" "$3") |
-		awk '{ d += ($1 - $2) ^ 2; n += $2 ^ 2 } END { if (!NR || !n) exit 1; printf "%.3g\n", sqrt(d / n) }'
-}
-
-# near A B WEIGHTS LOSSES - are the runs A and B the same but for these relative differences?
-near() {
-	local far
-
-	far=$(apart "$1/model.safetensors" "$2/model.safetensors" 4096)
-	awk "BEGIN { exit !($far <= $3) }" || { echo "the weights of $1 and $2 are $far apart"; } | fail
-	jq -es --slurpfile b "$2/log.jsonl" --argjson tol "$4" '
-		length == ($b | length) and ([., $b] | transpose | all(.[0] as $x | .[1] as $y |
-			["loss", "grad_norm", "eval_loss"] | all(($x[.] // 0) as $p | ($y[.] // 0) as $q | ($p - $q | fabs) <= $tol * ($q | fabs))))' "$1/log.jsonl" >log ||
-		{ echo "$1 and $2 are not within $4:"; paste <(losses "$1") <(losses "$2"); } | fail
-}
 
 # gradient DIR - the floats of a single step's gradient, which without beta1 and a clip is the first moment
 gradient() {

@@ -6,15 +6,8 @@
 #include <unistd.h>
 
 #include "cudaload.h"
+#include "simulator.h"
 #include "t.h"
-
-#if defined __SANITIZE_ADDRESS__
-#define HOW "asan"
-#elif defined __SANITIZE_THREAD__
-#define HOW "tsan"
-#else
-#define HOW "plain"
-#endif
 
 enum { T = 24 };
 
@@ -232,17 +225,11 @@ a_step_that_one_rank_left_holds_nobody_up(void)
 	by_two(a_step_that_one_has_left_is_settled_or_closed);
 }
 
-/* The simulator's library lies beside the unit programs' folder. */
 int
 main(int argc, char **argv)
 {
-	char path[4096];
-	const char *slash = strrchr(argv[0], '/');
-
 	(void)argc;
-	snprintf(path, sizeof path, "%.*s/../cudasim/" HOW "/sa-cuda.so", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
-	setenv("SA_CUDA", path, 0);
-	setenv("SA_TUNE", "off", 1);
+	use_simulator(argv[0]);
 	setenv("SA_NCCL", getenv("SA_CUDA"), 1);
 	RUN(two_ranks_have_the_gradient_of_one);
 	RUN(what_is_under_way_is_not_what_is_looked_at);

@@ -5,16 +5,9 @@
 
 #include "cudaload.h"
 #include "lora.h"
+#include "simulator.h"
 #include "t.h"
 #include "train.h"
-
-#if defined __SANITIZE_ADDRESS__
-#define HOW "asan"
-#elif defined __SANITIZE_THREAD__
-#define HOW "tsan"
-#else
-#define HOW "plain"
-#endif
 
 enum { T = 84, SEQUENCES = 3 };
 
@@ -467,17 +460,11 @@ what_cannot_be_done_is_told(void)
 	setting_free(s);
 }
 
-/* The simulator's library lies beside the unit programs' folder. */
 int
 main(int argc, char **argv)
 {
-	char path[4096];
-	const char *slash = strrchr(argv[0], '/');
-
 	(void)argc;
-	snprintf(path, sizeof path, "%.*s/../cudasim/" HOW "/sa-cuda.so", slash ? (int)(slash - argv[0]) : 1, slash ? argv[0] : ".");
-	setenv("SA_CUDA", path, 0);
-	setenv("SA_TUNE", "off", 1);
+	use_simulator(argv[0]);
 	setenv("CUDASIM_DEVICES", "2", 1);
 	RUN(gradients_are_those_of_the_cpu);
 	RUN(what_is_made_again_has_the_same_bits);
