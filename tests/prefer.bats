@@ -78,8 +78,10 @@ same_as() {
 	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --out out --max-steps 2
 	sum=$(cksum <out/reference.bin)
 	stamp=$(stat -c %i out/reference.bin)
+	rm out/model.safetensors
 	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --out out --max-steps 3
 	assert_equal "$(stat -c %i out/reference.bin)" "$stamp"
+	rm out/model.safetensors
 	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --out out --max-steps 3 --seed 8
 	[ "$(cksum <out/reference.bin)" != "$sum" ]
 }

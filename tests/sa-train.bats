@@ -377,14 +377,59 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	assert_equal "$(jq -cs "map(.step)" out/log.jsonl)" "[1,2,3]"
 }
 
-@test "train: two runs never write into one folder" {
-	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 500 2>log &
+@test "train: two runs never write into one folder, and the second disturbs nothing of the first's" {
+	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 50000 2>log &
 	wait_until 60 has_steps out 1
-	train "${tiny[@]}" "${short[@]}" --out out --epochs 500
+	train "${tiny[@]}" "${short[@]}" --out out --epochs 50000
 	expect_status 2
 	expect_stderr_has "another sa-train"
 	kill -9 $!
 	wait $! || true
+	sa-train "${tiny[@]}" "${short[@]}" --out saves --epochs 50000 --save-every 10 2>log &
+	wait_until 60 test -e saves/step_10
+	kill -STOP $!
+	mkdir saves/step_999999.tmp	# as if it was saving
+	train "${tiny[@]}" "${short[@]}" --out saves --epochs 50000 --save-every 10 --resume
+	expect_status 2
+	expect_stderr_has "another sa-train"
+	[ -d saves/step_999999.tmp ]
+	kill -9 $!
+	wait $! || true
+}
+
+@test "train: a model that is there is not written over, least of all the one to start from" {
+	train "${tiny[@]}" "${short[@]}" --out base --max-steps 2
+	expect_status 0
+	rm base/log.jsonl base/state.json	# as one from elsewhere
+	for resume in "" --resume; do
+		train --model base --data "$T/data.jsonl" --max-steps 2 --threads 1 --out base $resume
+		expect_status 2
+		expect_stderr_has "base: holds a model already (model.safetensors)"
+	done
+	[ ! -e base/log.jsonl ]
+	train --model base --data "$T/data.jsonl" --max-steps 2 --threads 1 --out tuned --lora 2:2:q
+	expect_status 0
+	train --model base --data "$T/data.jsonl" --max-steps 2 --threads 1 --out tuned --lora 2:2:q --merge
+	expect_status 2
+	expect_stderr_has "tuned: holds a model already (adapter_model.safetensors)"
+	train --model base --data "$T/data.jsonl" --max-steps 2 --threads 1 --out ""
+	expect_status 2
+	expect_stderr_has "--out is needed"
+}
+
+@test "train: a terminal that is gone has the state saved, unless nohup says that it does not matter; a closed pipe of the progress does not either" {
+	env --default-signal=HUP "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --out cut --epochs 50000 2>log &
+	wait_until 60 has_steps cut 3
+	kill -HUP $!
+	status=0
+	wait $! || status=$?
+	assert_equal "$status" 129
+	[ -e "$(echo cut/step_*)/state.bin" ]
+	env --ignore-signal=HUP --default-signal=PIPE "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --out on --epochs 600 2> >(head -n 1 >first) &
+	wait_until 60 has_steps on 3
+	kill -HUP $!
+	wait $!
+	[ -e on/model.safetensors ]
 }
 
 @test "train: usage errors are one line and exit 2" {

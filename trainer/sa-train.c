@@ -82,7 +82,7 @@ check(int operands)
 		die(STATUS_USAGE, "--ranks goes with --plan; a run has as many as mpirun or srun started");
 	if (set.plan && (set.model || set.init))
 		return;
-	if (set.data.n == 0 || !set.out)
+	if (set.data.n == 0 || !set.out || !*set.out)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
@@ -158,7 +158,7 @@ main(int argc, char **argv)
 	mapping_guard();
 	status = train(&set, &sig);
 	recipe_free(&recipe);
-	if (sig == SIGINT) {	/* the shell that started us must see that it was Ctrl-C */
+	if (sig == SIGINT || sig == SIGHUP) {	/* the shell that started us must see that it was Ctrl-C */
 		signal(sig, SIG_DFL);
 		raise(sig);
 	}

@@ -263,14 +263,37 @@ checkpoint_prune(const char *out, long keep, long best)
 	free(steps);
 }
 
-bool
-checkpoint_finished(const char *out)
+static bool
+is_there(const char *out, const char *name)
 {
-	char *path = path_join(out, "state.json");
+	char *path = path_join(out, name);
 	bool there = access(path, F_OK) == 0;
 
 	free(path);
 	return there;
+}
+
+bool
+checkpoint_finished(const char *out)
+{
+	return is_there(out, "state.json");
+}
+
+const char *
+checkpoint_model(const char *out)
+{
+	static const char *const names[] = { "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors", NULL };
+	const char *const *name = names;
+
+	while (*name && !is_there(out, *name))
+		name++;
+	return *name;
+}
+
+bool
+checkpoint_ours(const char *out)
+{
+	return checkpoint_finished(out) || is_there(out, "log.jsonl");
 }
 
 void

@@ -57,6 +57,10 @@ long checkpoint_latest(const char *out);
 int checkpoint_state(const char *out, long step, struct state *s, struct err *e);
 /* Was out finished (has it a state.json of its own)? */
 bool checkpoint_finished(const char *out);
+/* The name of a file of out's own, not of a step's, that is weights or adapters; NULL: there is none. */
+const char *checkpoint_model(const char *out);
+/* Has a run written into it? */
+bool checkpoint_ours(const char *out);
 /* It is being written to again: take the mark away. */
 void checkpoint_reopen(const char *out);
 

@@ -20,18 +20,29 @@
 #define REDRAW 0.2	/* on a terminal */
 
 int
-log_open(struct log *l, const char *out, long keep, long steps, struct err *e)
+log_claim(struct log *l, const char *out, struct err *e)
+{
+	*l = (struct log){ .path = path_join(out, "log.jsonl"), .events.fd = -1 };
+	l->fd = open(l->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (l->fd < 0)
+		return err_set(e, "%s: %s", l->path, strerror(errno));
+	if (flock(l->fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return err_set(e, "%s: another sa-train is writing into this folder", l->path);
+	warn("%s: cannot be locked (%s): that no other sa-train writes into this folder is yours to see to", l->path, strerror(errno));
+	return 0;
+}
+
+int
+log_open(struct log *l, long keep, long steps, struct err *e)
 {
 	const char *term = getenv("TERM");
 	struct stat st;
 
-	*l = (struct log){ .path = path_join(out, "log.jsonl"), .steps = steps, .bytes = keep, .events.fd = -1 };
+	l->steps = steps;
+	l->bytes = keep;
 	l->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-	l->fd = open(l->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	if (l->fd < 0)
-		return err_set(e, "%s: %s", l->path, strerror(errno));
-	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, "%s: another sa-train is writing into this folder", l->path);
 	if (fstat(l->fd, &st) < 0)
 		return err_set(e, "%s: %s", l->path, strerror(errno));
 	if (st.st_size < keep) {

@@ -51,8 +51,10 @@ struct log {
 	double peak;		/* floating-point operations a second that the machine can do at most; 0: not known */
 };
 
-/* Open out/log.jsonl, cut to its first `keep` bytes, and lock it: two runs never write into one folder. */
-int log_open(struct log *l, const char *out, long keep, long steps, struct err *e);
+/* Open out/log.jsonl and lock it, before anything in the folder is touched: two runs never write into one. */
+int log_claim(struct log *l, const char *out, struct err *e);
+/* Of a claimed one: cut it to its first `keep` bytes. */
+int log_open(struct log *l, long keep, long steps, struct err *e);
 int log_step(struct log *l, const struct entry *en, struct err *e);
 int log_eval(struct log *l, const struct evaluation *ev, struct err *e);
 void log_note(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));	/* a line on standard error, whatever the progress line does */

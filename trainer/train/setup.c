@@ -134,18 +134,36 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 	return 0;
 }
 
+/* The folder is this run's from here on. A model in it that is not of a run to go on with is somebody's, maybe the one to start from. */
+static int
+claim(struct run *r, struct err *e)
+{
+	const char *out = r->set->out, *model = checkpoint_model(out);
+	long latest = checkpoint_latest(out);
+
+	if (!r->set->resume && latest >= 0)
+		return err_set(e, "%s: holds the training state of a run at step %ld: go on with --resume, or remove it", out, latest);
+	if (model && !(r->set->resume && checkpoint_ours(out)))
+		return err_set(e, "%s: holds a model already (%s): give --out another folder, or remove that one first", out, model);
+	return log_claim(&r->log, out, e);
+}
+
 /* Where does the run begin? r->saved is then the checkpoint that it goes on from, or -1. 0; 1 when it was finished; -1. */
 static int
 find_start(struct run *r, struct err *e)
 {
 	const char *out = r->set->out;
-	long latest = checkpoint_latest(out);
-	bool finished = checkpoint_finished(out);
+	long latest;
+	bool finished;
 	int rc;
 
 	r->saved = -1;
+	if (claim(r, e) < 0)
+		return -1;
 	if (!r->set->resume)
-		return latest < 0 ? 0 : err_set(e, "%s: holds the training state of a run at step %ld: go on with --resume, or remove it", out, latest);
+		return 0;
+	latest = checkpoint_latest(out);
+	finished = checkpoint_finished(out);
 	if (latest < 0 && !finished) {
 		warn("%s: no training state, starting anew", out);
 		return 0;
@@ -411,7 +429,7 @@ open_files(struct run *r, struct err *e)
 	checkpoint_reopen(set->out);
 	if (r->state.best && checkpoint_best(set->out, r->state.best, e) < 0)	/* killed between the two? */
 		return -1;
-	if (log_open(&r->log, set->out, r->state.log_bytes, r->schedule.steps, e) < 0)
+	if (log_open(&r->log, r->state.log_bytes, r->schedule.steps, e) < 0)
 		return -1;
 	r->log.peak = set->peak * 1e12;
 	return set->tensorboard ? events_open(&r->log.events, set->tensorboard, r->optim.step, e) : 0;

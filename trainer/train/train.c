@@ -20,19 +20,20 @@ on_signal(int sig)
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGUSR1, SIG_DFL);
+	signal(SIGHUP, SIG_IGN);	/* the kernel and the shell both tell of a terminal that is gone */
 }
 
-/* The first SIGINT, SIGTERM or SIGUSR1 asks for an end, a second one is obeyed at once. mpirun passes SIGUSR1 on to its processes, but at a SIGTERM of its own it
- * kills them. A file-size limit is a full disk: write() says so. */
+/* The first SIGINT, SIGTERM, SIGUSR1 or SIGHUP asks for an end, a second one is obeyed at once. What the caller has us ignore (nohup) stays ignored. mpirun passes
+ * SIGUSR1 on to its processes, but at a SIGTERM of its own it kills them. */
 static void
 watch_signals(void)
 {
-	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	static const int all[] = { SIGINT, SIGTERM, SIGUSR1, SIGHUP };
+	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, was;
 
-	sigaction(SIGINT, &a, NULL);
-	sigaction(SIGTERM, &a, NULL);
-	sigaction(SIGUSR1, &a, NULL);
-	signal(SIGXFSZ, SIG_IGN);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (sigaction(all[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			sigaction(all[i], &a, NULL);
 }
 
 struct place
@@ -347,6 +348,8 @@ train(const struct settings *set, int *sig)
 	int status;
 
 	*sig = 0;
+	signal(SIGXFSZ, SIG_IGN);	/* a file-size limit is a full disk: write() says so */
+	signal(SIGPIPE, SIG_IGN);	/* who read the progress may go, the run does not */
 	if (comm_start(&comm, &e) < 0) {
 		warn("%s", e.msg);
 		return STATUS_USAGE;
