@@ -105,6 +105,21 @@ same_as() {
 	done
 }
 
+@test "prefer: records of an array on one line are told apart" {
+	jq -cn '[range(6) | {prompt: "q\(.)", response: "r\(.)", label: (. % 2 == 0)}]' >array.json
+	jq -c '.[]' array.json >lines.jsonl
+	for form in array.json lines.jsonl; do
+		train "${tiny[@]}" "${short[@]}" --stage kto --data $form --out "$form.out" --max-steps 3
+		expect_status 0
+		jq -c 'del(.seconds, .tokens_per_s)' "$form.out/log.jsonl" >"$form.log"
+	done
+	cmp array.json.log lines.jsonl.log
+	jq -c '.[3].response = 7' array.json >bad.json
+	train "${tiny[@]}" --stage kto --data bad.json --out no
+	expect_status 2
+	expect_stderr_has "bad.json:1: record 4: "
+}
+
 @test "prefer: what is no pair is named by its line, and what does not go together refused" {
 	printf '%s\n' '{"prompt":"a","chosen":"b","rejected":"c"}' '{"prompt":"a","response":"b"}' >d.jsonl
 	train "${tiny[@]}" --stage dpo --data d.jsonl --out no
@@ -120,8 +135,17 @@ same_as() {
 	for with in --pack "--loss-norm sample" "--eval-ratio 0.1"; do
 		train "${tiny[@]}" --stage dpo --data one.jsonl --out no $with
 		expect_status 2
-		expect_stderr_has "--stage dpo and kto do not go with"
+		expect_stderr_has "--stage dpo does not go with ${with%% *}" ": leave it out"
 	done
+	train "${tiny[@]}" --data one.jsonl --out no --label-smoothing 0.1
+	expect_status 2
+	expect_stderr_has "--label-smoothing goes with --stage dpo"
+	train "${tiny[@]}" --stage dpo --data one.jsonl --out no --desirable-weight 2
+	expect_status 2
+	expect_stderr_has "--desirable-weight and --undesirable-weight go with --stage kto"
+	train "${tiny[@]}" --data one.jsonl --out no --pref-beta 0.3
+	expect_status 2
+	expect_stderr_has "--pref-beta goes with --stage dpo or kto"
 	[ ! -e no ]
 }
 

@@ -34,7 +34,7 @@ refused() {
 	recipe "template: llama3" "dataset: plain, shared" "num_train_epochs: 2.0" "learning_rate: 1.0e-3" "bf16: true" "logging_steps: 10" "plot_loss: true"
 	train "${here[@]}" --config r.yaml
 	expect_status 0
-	expect_stderr_has "data/s.json:1: left out: turn 1 is of \"gpt\"" "3 samples, " "1 left out" "2 steps of 8 x 1 samples, 0 of them warm-up" \
+	expect_stderr_has "data/s.json:1: record 2: left out: turn 1 is of \"gpt\"" "3 samples, " "1 left out" "2 steps of 8 x 1 samples, 0 of them warm-up" \
 		"r.yaml: changes nothing here: bf16, plot_loss"
 	assert_equal "$(jq -c '.lr' out/log.jsonl | xargs)" "0.001 0.0005"	# linear
 	jq -e '.run | ."weight-decay" == 0 and .clip == 1 and .seed == 42 and .cutoff == 2048 and .template == "llamafactory"' out/state.json >log
@@ -154,6 +154,30 @@ refused() {
 	train "${here[@]}" --dataset-info data/dataset_info.json --data half --stage dpo --out no
 	expect_status 2
 	expect_stderr_has 'data/dataset_info.json: half: "ranking", but "columns" does not name "chosen" and "rejected"'
+}
+
+@test "recipe: what dataset_info.json says that cannot be, or that no record has, is refused by name" {
+	entry() { # ENTRY WHY - with this entry nothing is trained, for that reason
+		echo "{\"one\": $1}" >data/dataset_info.json
+		train "${here[@]}" --dataset-info data/dataset_info.json --data one --out no
+		expect_status 2
+		expect_stderr_has "$2"
+		[ ! -e no ]
+	}
+	entry '{"hf_hub_url": "a/b", "file_name": "a.json"}' 'dataset_info.json: one: "hf_hub_url": nothing is downloaded here; fetch the file and give its place as "file_name"'
+	entry '{"script_url": "a.py"}' '"script_url": nothing is downloaded here'
+	entry '{"file_name": "a.json", "columns": {"prompt": "quest", "response": "a"}}' 'data/a.json: no record has "quest"'
+	entry '{"file_name": "a.json", "columns": {"prompt": "q", "response": "a", "system": "sys"}}' 'data/a.json: no record has "sys"'
+	entry '{"file_name": "a.json", "columns": {"prompt": "q", "response": "answer"}}' 'data/a.json:1: record 1: no "answer" string'
+	entry '{"file_name": "a.json", "num_samples": 3, "columns": {"prompt": "q", "response": "a"}}' 'data/a.json: has 2 records, fewer than the "num_samples"'
+	# A run is not gone on with when the columns of the same file are others.
+	echo '{"one": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a"}}}' >data/dataset_info.json
+	train "${here[@]}" --dataset-info data/dataset_info.json --data one --out out --max-steps 2 --save-every 1
+	expect_status 0
+	sed -i 's/"q"/"x"/; s/"a"/"q"/; s/"x"/"a"/' data/dataset_info.json
+	train "${here[@]}" --dataset-info data/dataset_info.json --data one --out out --max-steps 2 --save-every 1 --resume
+	expect_status 2
+	expect_stderr_has "cannot resume from out: data was"
 }
 
 @test "recipe: nulls, lists and quotes are as yaml has them" {

@@ -316,6 +316,54 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	expect_stderr_has "nowhere.jsonl: No such file"
 }
 
+@test "train: data from a pipe and from standard input; what is compressed, an array in a pipe or spread over lines is told" {
+	train "${tiny[@]}" "${short[@]}" --out file --max-steps 2
+	cat "$T/data.jsonl" | sa-train "${new[@]}" "${short[@]}" --data - --out pipe --max-steps 2 2>log
+	sa-train "${new[@]}" "${short[@]}" --data - --out no --max-steps 2 < <(jq -s . "$T/data.jsonl" | tee array.json) 2>log || true
+	[ ! -e no ]
+	grep -F -- "-:1: an array; out of a pipe one record a line is read, as jq -c '.[]'" log
+	sa-train "${new[@]}" "${short[@]}" --data - --out array --max-steps 2 <array.json 2>log
+	for out in pipe array; do cmp file/model.safetensors $out/model.safetensors; done
+	gzip -k array.json
+	for bad in "array.json.gz: compressed" "pretty.jsonl:1: not a JSON record on one line"; do
+		jq . "$T/data.jsonl" >pretty.jsonl
+		train "${new[@]}" --data "${bad%%:*}" --out no
+		expect_status 2
+		expect_stderr_has "$bad"
+	done
+}
+
+@test "train: a system message beside a prompt or messages is not lost" {
+	printf '%s\n' '{"prompt":"a","response":"b","system":"s","history":[["x","y"]]}' >prompt.jsonl
+	printf '%s\n' '{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"system":"s","text":null}' >beside.jsonl
+	printf '%s\n' '{"messages":[{"role":"system","content":"s"},{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}' >inside.jsonl
+	printf '%s\n' '{"instruction":"a","output":"b","system":"s","history":[["x","y"]],"messages":null,"conversations":null}' >alpaca.jsonl
+	for form in prompt beside inside alpaca; do
+		train "${new[@]}" "${short[@]}" --data $form.jsonl --out $form --max-steps 2
+		expect_status 0
+		cmp inside/model.safetensors $form/model.safetensors || [ ! -e inside ]
+		jq -c '[.loss, .tokens, .supervised]' $form/log.jsonl >$form.txt
+		cmp prompt.txt $form.txt
+	done
+	jq -e '.tokens > 30' prompt/log.jsonl >log
+	train "${new[@]}" --data prompt.jsonl --out one --max-steps 1 --accum 1
+	expect_stderr_has "nothing will be learnt"
+}
+
+# columns of the terminal N, COMMAND... - its output there
+on_terminal() {
+	local columns=$1
+
+	shift
+	script -qec "stty cols $columns; TERM=xterm $*" /dev/null </dev/null
+}
+
+@test "train: on a narrow terminal the progress is still one line" {
+	on_terminal 40 "sa-train ${tiny[*]} ${short[*]} --out out --max-steps 200" | tr '\r' '\n' | grep '^step ' >log
+	grep -q '^step 200/200 ' log
+	[ "$(awk '{ n = length > n ? length : n } END { print n }' log)" -le 39 ]
+}
+
 @test "train: a model goes on from its own checkpoint, stored as bfloat16 and said so" {
 	train "${tiny[@]}" "${short[@]}" --out first --epochs 10 --dtype bf16
 	expect_status 0
@@ -377,6 +425,8 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	assert_equal "$(jq -cs "map(.step)" out/log.jsonl)" "[1,2,3]"
 }
 
+has_checkpoint() { compgen -G "$1/step_*[0-9]" >/dev/null; }
+
 @test "train: two runs never write into one folder, and the second disturbs nothing of the first's" {
 	sa-train "${tiny[@]}" "${short[@]}" --out out --epochs 50000 2>log &
 	wait_until 60 has_steps out 1
@@ -386,7 +436,7 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	kill -9 $!
 	wait $! || true
 	sa-train "${tiny[@]}" "${short[@]}" --out saves --epochs 50000 --save-every 10 2>log &
-	wait_until 60 test -e saves/step_10
+	wait_until 60 has_checkpoint saves
 	kill -STOP $!
 	mkdir saves/step_999999.tmp	# as if it was saving
 	train "${tiny[@]}" "${short[@]}" --out saves --epochs 50000 --save-every 10 --resume

@@ -74,6 +74,24 @@ static const struct opt opts[] = {
 };
 
 static void
+check_stage(void)
+{
+	const char *other = set.pack ? "--pack (packing)" : set.loss_norm ? "--loss-norm sample" : set.eval_data.n ? "--eval-data (eval_dataset)" :
+			    set.eval_ratio > 0 ? "--eval-ratio (val_size)" : NULL;
+
+	if (set.stage && other)
+		die(STATUS_USAGE, "--stage %s does not go with %s: leave it out", set.stage == STAGE_DPO ? "dpo" : "kto", other);
+	if (set.stage == STAGE_SFT && set.pref_beta != defaults.pref_beta)
+		die(STATUS_USAGE, "--pref-beta goes with --stage dpo or kto");
+	if (set.stage != STAGE_DPO && set.label_smoothing > 0)
+		die(STATUS_USAGE, "--label-smoothing goes with --stage dpo");
+	if (set.stage != STAGE_KTO && (set.desirable != defaults.desirable || set.undesirable != defaults.undesirable))
+		die(STATUS_USAGE, "--desirable-weight and --undesirable-weight go with --stage kto");
+	if (set.eval_every && set.eval_data.n == 0 && set.eval_ratio <= 0)
+		warn("--eval-every without --eval-data or --eval-ratio: nothing is evaluated");
+}
+
+static void
 check(int operands)
 {
 	if (operands > 0)
@@ -86,8 +104,7 @@ check(int operands)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
-	if (set.stage && (set.pack || set.loss_norm || set.eval_data.n || set.eval_ratio > 0))
-		die(STATUS_USAGE, "--stage dpo and kto do not go with --pack, --loss-norm, --eval-data and --eval-ratio");
+	check_stage();
 	if (set.lora ? set.init != NULL : set.merge)
 		die(STATUS_USAGE, set.lora ? "--lora needs a model to start from, not --init" : "--merge needs --lora");
 }

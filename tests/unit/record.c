@@ -121,7 +121,8 @@ static void
 what_is_not_known_is_refused_by_name(void)
 {
 	static const struct { const char *entry, *why; } bad[] = {
-		{ "{\"hf_hub_url\":\"a/b\"}", "\"hf_hub_url\" is not known here" },
+		{ "{\"hf_hub_url\":\"a/b\"}", "\"hf_hub_url\": nothing is downloaded here" },
+		{ "{\"file_name\":\"x\",\"subset\":\"a\"}", "\"subset\" is not known here" },
 		{ "{\"file_name\":\"x\",\"ranking\":true}", "\"ranking\", but \"columns\" does not name" },
 		{ "{\"file_name\":\"x\",\"columns\":{\"images\":\"i\"}}", "\"columns\": \"images\" is not known here" },
 		{ "{\"file_name\":\"x\",\"columns\":{\"prompt\":1}}", "\"columns\": \"prompt\" is not a string" },

@@ -1,6 +1,7 @@
 /* data.c - reads the data file record by record */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -16,8 +17,26 @@ struct reading {
 	struct sampler *how;
 	const char *path;
 	XXH3_state_t *hash;
+	bool array;
 	size_t left;		/* records that are still wanted */
 };
+
+static const char *
+place(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
+/* The one that was added last. "data.json:1: record 17: ...": an array may be one line. */
+static int
+about_record(const struct reading *r, size_t line, const char *what, const char *why, struct err *e)
+{
+	char number[40] = "";
+
+	if (r->array)
+		snprintf(number, sizeof number, "record %zu: ", r->s->record);
+	return err_set(e, "%s:%zu: %s%s%.400s", r->path, line, number, what, why);
+}
 
 /* One parsed record, which this releases; `text` is what it was parsed from. */
 static int
@@ -28,12 +47,28 @@ add(struct reading *r, json_t *record, const char *text, size_t n, size_t line, 
 
 	json_decref(record);
 	if (rc < 0)
-		return err_set(e, "%s:%zu: %.400s", r->path, line, why.msg);
-	if (rc > 0 && r->s->broken++ == 0)
-		warn("%s:%zu: left out: %s; others are counted", r->path, line, why.msg);
+		return about_record(r, line, "", why.msg, e);
+	if (rc > 0 && r->s->broken++ == 0) {
+		about_record(r, line, "left out: ", why.msg, e);
+		warn("%s; others are counted", e->msg);
+	}
 	XXH3_64bits_update(r->hash, text, n);
 	r->left--;
 	return 0;
+}
+
+/* What is wrong with a line that is no record. */
+static int
+no_record(const struct reading *r, size_t line, const char *text, size_t n, const char *why, struct err *e)
+{
+	static const char *const packed[] = { "\x1f\x8b\x08", "\x28\xb5\x2f", "\xfd\x37\x7a", "BZh" };	/* gzip, zstd, xz, bzip2 */
+
+	for (size_t i = 0; n >= 3 && i < sizeof packed / sizeof *packed; i++)
+		if (memcmp(text, packed[i], 3) == 0)
+			return err_set(e, "%s: compressed; give what it unpacks to, as in: zcat FILE | sa-train --data -", r->path);
+	if (n > 0 && *text == '[' && r->s->record == 0)
+		return err_set(e, "%s:%zu: an array; out of a pipe one record a line is read, as jq -c '.[]' makes of it", r->path, line);
+	return err_set(e, "%s:%zu: not a JSON record on one line: %.300s", r->path, line, why);
 }
 
 static int
@@ -48,8 +83,9 @@ read_lines(struct reading *r, int fd, struct err *e)
 		json_error_t je;
 		json_t *record = too_long ? NULL : json_loadb(p, n, JSON_DECODE_INT_AS_REAL, &je);
 
-		if (!record) {
-			err_set(e, "%s:%zu: %s", r->path, lines_at(in), too_long ? "line is too long" : je.text);
+		if (!record || (json_is_array(record) && r->s->record == 0)) {
+			no_record(r, lines_at(in), p, n, too_long ? "line is too long" : je.text, e);
+			json_decref(record);
 			goto out;
 		}
 		if (add(r, record, p, n, lines_at(in), e) < 0)
@@ -92,7 +128,7 @@ read_elements(struct reading *r, const char *p, const char *end, size_t line, st
 		const char *next;
 
 		if (!record)
-			return err_set(e, "%s:%zu: %s", r->path, line + (size_t)(je.line > 0 ? je.line - 1 : 0), je.text);
+			return err_set(e, "%s:%zu: record %zu: %s", r->path, line + (size_t)(je.line > 0 ? je.line - 1 : 0), r->s->record + 1, je.text);
 		next = p + je.position;
 		if (add(r, record, p, (size_t)(next - p), line, e) < 0)
 			return -1;
@@ -119,7 +155,7 @@ read_array(struct reading *r, struct err *e)
 {
 	struct buf b = BUF_INIT(ARRAY_MAX);
 	const char *open;
-	int rc = buf_read_file(&b, r->path, e);
+	int rc = buf_read_file(&b, place(r->path), e);
 
 	if (rc == 0) {
 		open = strchr(b.p, '[');
@@ -149,16 +185,17 @@ is_array(int fd)
 int
 data_read(struct samples *s, struct sampler *how, const char *path, size_t most, uint64_t *hash, struct err *e)
 {
-	struct reading r = { s, how, path, XXH3_createState(), most ? most : SIZE_MAX };
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+	struct reading r = { .s = s, .how = how, .path = path, .hash = XXH3_createState(), .left = most ? most : SIZE_MAX };
+	int fd = open(place(path), O_RDONLY | O_CLOEXEC), rc = -1;
 
+	s->record = 0;
 	if (!r.hash)
 		die(STATUS_IO, "out of memory");
 	XXH3_64bits_reset_withSeed(r.hash, *hash);
 	if (fd < 0)
 		err_set(e, "%s: %s", path, strerror(errno));
 	else
-		rc = is_array(fd) ? read_array(&r, e) : read_lines(&r, fd, e);
+		rc = (r.array = is_array(fd)) ? read_array(&r, e) : read_lines(&r, fd, e);
 	*hash = XXH3_64bits_digest(r.hash);
 	XXH3_freeState(r.hash);
 	if (fd >= 0)

@@ -1,6 +1,6 @@
 /* data.h - the data file: NDJSON, or one JSON array of records (as alpaca's files are)
  *
- * Which of the two it is, its first character says. A pipe is read as NDJSON. */
+ * Which of the two it is, its first character says. A pipe is read as NDJSON; "-" is standard input. */
 #ifndef SA_DATA_H
 #define SA_DATA_H
 

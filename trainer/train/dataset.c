@@ -75,10 +75,14 @@ tags(struct shape *s, const json_t *given, struct err *e)
 static int
 check_members(const json_t *entry, struct err *e)
 {
+	static const char *const elsewhere[] = { "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", NULL };
 	static const char *const fine[] = { "file_name", "formatting", "columns", "tags", "num_samples", "split", "file_sha1", "ranking", NULL };
 	const char *key;
 	const json_t *v;
 
+	for (const char *const *name = elsewhere; *name; name++)
+		if (json_is_string(json_object_get(entry, *name)))
+			return err_set(e, "\"%s\": nothing is downloaded here; fetch the file and give its place as \"file_name\" instead", *name);
 	json_object_foreach((json_t *)entry, key, v) {
 		const char *const *f = fine;
 
@@ -125,6 +129,42 @@ read_entry(struct dataset *d, const json_t *entry, struct err *e)
 	if (columns(&d->shape, json_object_get(entry, "columns"), e) < 0 || ranking(&d->shape, json_object_get(entry, "ranking"), e) < 0)
 		return -1;
 	return tags(&d->shape, json_object_get(entry, "tags"), e);
+}
+
+/* The columns that may be missing in a record, and so in all of them when the name is wrong. The default of "query" is in few files. */
+enum { COLUMNS = 4 };
+
+static void
+optional_columns(const struct shape *s, const char *names[COLUMNS])
+{
+	names[0] = s->prompt;
+	names[1] = s->query == alpaca.query ? NULL : s->query;
+	names[2] = s->system;
+	names[3] = s->history;
+}
+
+unsigned
+dataset_columns(const struct shape *s, const json_t *record)
+{
+	const char *names[COLUMNS];
+	unsigned seen = 0;
+
+	optional_columns(s, names);
+	for (int i = 0; i < COLUMNS; i++)
+		seen |= names[i] && json_object_get(record, names[i]) ? 1u << i : 0;
+	return seen;
+}
+
+int
+dataset_check(const struct dataset *d, unsigned seen, struct err *e)
+{
+	const char *names[COLUMNS];
+
+	optional_columns(&d->shape, names);
+	for (int i = 0; d->info && i < COLUMNS; i++)
+		if (names[i] && !(seen & 1u << i))
+			return err_set(e, "%s: no record has \"%.60s\", which its columns in dataset_info.json name", d->path, names[i]);
+	return 0;
 }
 
 /* Beside `info`, unless the name is absolute. */

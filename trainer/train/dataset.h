@@ -18,6 +18,10 @@ struct dataset {
 
 /* NAME of the file `info`. 0, or -1 with a message that names file, data set and member. dataset_free() in any case. */
 int dataset_find(struct dataset *d, const char *info, const char *name, struct err *e);
+/* Which of the columns that a record may lack it has, as bits; with those of all records, is there a column that none has? 0, or -1 with its name: LLaMA-Factory
+ * does not go on either, and prompts or system messages would all be empty. */
+unsigned dataset_columns(const struct shape *s, const json_t *record);
+int dataset_check(const struct dataset *d, unsigned seen, struct err *e);
 /* A plain file of records of any kind. */
 void dataset_plain(struct dataset *d, const char *path);
 void dataset_free(struct dataset *d);

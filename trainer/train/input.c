@@ -26,7 +26,12 @@ read_one(struct run *r, struct samples *s, const char *name, uint64_t *hash, str
 		if (d.most && (!most || d.most < most))
 			most = d.most;
 		r->sampler.shape = &d.shape;
+		r->sampler.columns = 0;
 		rc = data_read(s, &r->sampler, d.path, most, hash, e);
+		if (rc == 0 && s->record > 0)
+			rc = dataset_check(&d, r->sampler.columns, e);
+		if (rc == 0 && s->record < d.most && s->record < most)
+			rc = err_set(e, "%s: has %zu records, fewer than the \"num_samples\" of dataset_info.json; none is taken twice here", d.path, s->record);
 		r->sampler.shape = NULL;
 	}
 	dataset_free(&d);
@@ -107,6 +112,7 @@ run_read_data(struct run *r, struct err *e)
 
 	if (read_all(r, &r->samples, &set->data, &r->data.hash, e) < 0)
 		return -1;
+	r->data.hash = samples_hash(&r->samples, r->data.hash);	/* dataset_info.json may have changed */
 	if (set->eval_data.n > 0 && read_all(r, &r->eval_samples, &set->eval_data, &r->eval.hash, e) < 0)
 		return -1;
 	if (set->eval_data.n > 0)

@@ -1,11 +1,13 @@
 /* log.c - what a run says while it goes */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,6 +67,15 @@ memory(void)
 	return (double)u.ru_maxrss * 1024 / 1e9;
 }
 
+/* Of the terminal, which may have been drawn wider since; a line that is longer could not be written over. */
+static int
+columns(void)
+{
+	struct winsize w;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : INT_MAX;
+}
+
 static void
 progress(struct log *l, const struct entry *en)
 {
@@ -72,7 +83,7 @@ progress(struct log *l, const struct entry *en)
 	long left = lround((double)(l->steps - en->step) * l->pace);
 	bool last = en->step == l->steps;
 	char text[240], mfu[32] = "";
-	int n;
+	int n, most;
 
 	if (!last && now - l->shown < (l->terminal ? REDRAW : EVERY))
 		return;
@@ -85,7 +96,10 @@ progress(struct log *l, const struct entry *en)
 		warn("%s", text);
 		return;
 	}
-	fprintf(stderr, "\r%s%*s", text, l->width > n ? l->width - n : 0, "");
+	most = columns() - 1;
+	n = n < most ? n : most;
+	l->width = l->width < most ? l->width : most;
+	fprintf(stderr, "\r%.*s%*s", n, text, l->width > n ? l->width - n : 0, "");
 	fflush(stderr);
 	l->width = n;
 }

@@ -127,6 +127,9 @@ run_where(const struct run *r, const struct samples *from, uint32_t sample, char
 	const struct opt_list *files = from == &r->eval_samples ? &r->set->eval_data : &r->set->data;
 	const struct sample *s = &from->v[sample];
 
-	snprintf(text, n, "%s:%zu", files->v[s->file], s->line);
+	int used = snprintf(text, n, "%s:%zu", files->v[s->file], s->line);
+
+	if (s->record != s->line && used > 0 && (size_t)used < n)
+		snprintf(text + used, n - (size_t)used, " (record %zu)", s->record);
 	return text;
 }

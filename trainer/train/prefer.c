@@ -102,31 +102,12 @@ score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 	return 0;
 }
 
-static void
-hash_samples(XXH3_state_t *h, const struct samples *s)
-{
-	XXH3_64bits_update(h, s->ids, s->tokens * sizeof *s->ids);
-	XXH3_64bits_update(h, s->target, s->tokens * sizeof *s->target);
-	for (size_t i = 0; i < s->n; i++)
-		XXH3_64bits_update(h, &s->v[i].n, sizeof s->v[i].n);
-}
-
 static uint64_t
 key_of(const struct run *r)
 {
-	XXH3_state_t *h = XXH3_createState();
-	uint64_t key;
+	uint64_t key = samples_hash(&r->samples, XXH3_64bits(r->model->w.all, r->model->w.n * sizeof(float)));
 
-	if (!h)
-		die(STATUS_IO, "out of memory");
-	XXH3_64bits_reset(h);
-	XXH3_64bits_update(h, r->model->w.all, r->model->w.n * sizeof(float));
-	hash_samples(h, &r->samples);
-	if (r->set->stage == STAGE_KTO)
-		hash_samples(h, &r->prefer.mixed);
-	key = XXH3_64bits_digest(h);
-	XXH3_freeState(h);
-	return key;
+	return r->set->stage == STAGE_KTO ? samples_hash(&r->prefer.mixed, key) : key;
 }
 
 struct header {

@@ -120,7 +120,7 @@ other(const struct samples *s, size_t i)
 	for (size_t k = 1; k < s->n; k++) {
 		size_t j = (i + s->n - k) % s->n;
 
-		if (s->v[j].line == s->v[i].line && s->v[j].file == s->v[i].file)
+		if (s->v[j].record == s->v[i].record && s->v[j].file == s->v[i].file)
 			continue;
 		if (s->v[j].undesired == s->v[i].undesired)
 			return j;

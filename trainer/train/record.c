@@ -11,6 +11,7 @@ const struct shape shape_any = { .kind = SHAPE_ANY };
 static const struct shape any_alpaca = {
 	.kind = SHAPE_ALPACA, .prompt = "instruction", .query = "input", .response = "output", .history = "history", .system = "system",
 };
+static const struct shape any_pair = { .kind = SHAPE_ALPACA, .prompt = "prompt", .response = "response", .history = "history", .system = "system" };
 static const struct shape any_sharegpt = {
 	.kind = SHAPE_SHAREGPT, .messages = "conversations", .role = "from", .content = "value", .user = "human", .assistant = "gpt",
 	.system_word = "system", .observation = "observation", .function = "function_call", .system = "system",
@@ -48,13 +49,18 @@ optional(const json_t *record, const char *name, const char **out, struct err *e
 }
 
 static int
-from_messages(struct talk *t, const json_t *messages, struct err *e)
+from_messages(struct talk *t, const json_t *record, struct err *e)
 {
+	const json_t *messages = json_object_get(record, "messages"), *m;
+	const char *system, *first = text_of(json_array_get(messages, 0), "role");
 	size_t i;
-	const json_t *m;
 
 	if (!json_is_array(messages))
 		return err_set(e, "\"messages\" is not an array");
+	if (optional(record, "system", &system, e) < 0)
+		return -1;
+	if (*system && first && strcmp(first, "system") != 0)
+		say(t, "system", system);
 	json_array_foreach(messages, i, m) {
 		const char *role = text_of(m, "role"), *content = text_of(m, "content");
 
@@ -176,20 +182,26 @@ from_sharegpt(struct talk *t, const json_t *record, const struct shape *s, struc
 
 /* ---- any ---- */
 
+/* A member that is null is there for the sake of other records. */
+static bool
+is_given(const json_t *record, const char *name)
+{
+	const json_t *v = json_object_get(record, name);
+
+	return v && !json_is_null(v);
+}
+
 static int
 from_any(struct talk *t, const json_t *record, struct err *e)
 {
-	if (json_object_get(record, "messages"))
-		return from_messages(t, json_object_get(record, "messages"), e);
-	if (json_object_get(record, "conversations"))
+	if (is_given(record, "messages"))
+		return from_messages(t, record, e);
+	if (is_given(record, "conversations"))
 		return from_sharegpt(t, record, &any_sharegpt, e);
 	if (text_of(record, "instruction") && text_of(record, "output"))
 		return from_alpaca(t, record, &any_alpaca, e);
-	if (text_of(record, "prompt") && text_of(record, "response")) {
-		say(t, "user", text_of(record, "prompt"));
-		say(t, "assistant", text_of(record, "response"));
-		return 0;
-	}
+	if (text_of(record, "prompt") && text_of(record, "response"))
+		return from_alpaca(t, record, &any_pair, e);
 	t->text = text_of(record, "text");
 	return t->text ? 0 : err_set(e, "no known kind of record: it needs messages, conversations, instruction and output, prompt and response, or text");
 }

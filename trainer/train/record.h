@@ -2,10 +2,10 @@
  *
  * Its members are named by a shape: as dataset_info.json has them (dataset.h), or, SHAPE_ANY, recognised:
  *
- *     {"messages":[{"role","content"}]}
+ *     {"messages":[{"role","content"}],"system"}
  *     {"conversations":[{"from":"human"|"gpt"|"system","value"}],"system"}   sharegpt
  *     {"instruction","input","output","system","history"}                  alpaca: instruction + "\n" + input is the user's turn
- *     {"prompt","response"}                                                a record of this suite
+ *     {"prompt","response","system","history"}                             a record of this suite
  *     {"text"}                                                             plain text
  *
  * As in LLaMA-Factory a sharegpt conversation whose turns are not user, assistant, user, assistant ... is left out. Pure. */

@@ -20,7 +20,7 @@
 struct portion {
 	const struct samples *from;
 	struct packs packs;		/* of its samples, by their numbers in `from` */
-	uint64_t hash;			/* of the records' bytes */
+	uint64_t hash;			/* of the records' bytes, and of what was made of them */
 };
 
 /* Of a run by preferences (prefer.h). */
@@ -111,7 +111,7 @@ void run_share(const struct run *r, const struct portion *of, const uint32_t *or
 /* What the sum of losses is divided by. */
 double run_divisor(const struct run *r, const struct amount *a);
 
-/* "data.jsonl:17", into text[n]; of the evaluation's where `from` is. */
+/* "data.jsonl:17", with " (record 9)" where that is another number, into text[n]; of the evaluation's where `from` is. */
 const char *run_where(const struct run *r, const struct samples *from, uint32_t sample, char *text, size_t n);
 
 /* ---- eval.c ---- */

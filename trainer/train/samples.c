@@ -1,7 +1,9 @@
 /* samples.c - a record becomes the tokens of a training sample */
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
+#include "dataset.h"
 #include "ranking.h"
 #include "samples.h"
 
@@ -131,7 +133,7 @@ reserve(struct samples *s, size_t tokens)
 void
 samples_append(struct samples *s, const int *ids, const int *mark, int n, size_t line)
 {
-	struct sample one = { .at = s->tokens, .n = n, .line = line, .file = s->file };
+	struct sample one = { .at = s->tokens, .n = n, .line = line, .record = s->record, .file = s->file };
 
 	reserve(s, (size_t)n);
 	for (int i = 0; i < n; i++) {
@@ -166,6 +168,9 @@ keep_last(struct ids *mark)
 int
 samples_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e)
 {
+	s->record++;
+	if (how->shape)
+		how->columns |= dataset_columns(how->shape, record);
 	if (how->ranking != RANKING_NONE)
 		return ranking_add(s, how, record, line, e);
 	if (how->shape && (how->shape->chosen || how->shape->label))
@@ -191,6 +196,26 @@ samples_add_one(struct samples *s, struct sampler *how, const json_t *record, si
 		cut(s, how);
 	samples_append(s, how->ids.v, how->mark.v, (int)how->ids.n, line);
 	return 0;
+}
+
+uint64_t
+samples_hash(const struct samples *s, uint64_t seed)
+{
+	XXH3_state_t *h = XXH3_createState();
+	uint64_t hash;
+
+	if (!h)
+		die(STATUS_IO, "out of memory");
+	XXH3_64bits_reset_withSeed(h, seed);
+	XXH3_64bits_update(h, s->ids, s->tokens * sizeof *s->ids);
+	XXH3_64bits_update(h, s->target, s->tokens * sizeof *s->target);
+	for (size_t i = 0; i < s->n; i++) {
+		XXH3_64bits_update(h, &s->v[i].n, sizeof s->v[i].n);
+		XXH3_64bits_update(h, &s->v[i].undesired, sizeof s->v[i].undesired);
+	}
+	hash = XXH3_64bits_digest(h);
+	XXH3_freeState(h);
+	return hash;
 }
 
 void

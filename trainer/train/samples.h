@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "err.h"
 #include "record.h"
@@ -22,7 +23,7 @@ struct sample {
 	int n;			/* tokens, at least 2 */
 	int supervised;		/* targets that are not -1, at least 1 */
 	unsigned file;		/* of those that were read, from 0 */
-	size_t line;		/* of it, from 1 */
+	size_t line, record;	/* of it, from 1: an array of records may be one line */
 	bool undesired;		/* a response that is to become less likely (ranking.h) */
 };
 
@@ -33,6 +34,7 @@ struct samples {
 	size_t tokens, tokens_cap;
 	size_t supervised;
 	unsigned file;		/* the one that is being read */
+	size_t record;		/* of it, the one that was added last */
 	size_t dropped;		/* samples without a supervised token */
 	size_t broken;		/* conversations that were left out */
 	size_t cut, cut_header, cut_end;	/* samples that were cut; of those, without a header or an end */
@@ -52,6 +54,7 @@ struct sampler {
 	int bos, end;		/* around plain text; -1: none */
 	int vocab;		/* ids are below this */
 	int cutoff;
+	unsigned columns;	/* of dataset_columns(), over the records that had a shape */
 	enum ranking ranking;	/* not none: only the last response of a sample is supervised */
 	struct ids ids, mark;	/* scratch */
 };
@@ -67,6 +70,8 @@ int samples_add(struct samples *s, struct sampler *how, const json_t *record, si
 int samples_add_one(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e);
 /* Append ids[0..n) with their targets, unless nothing in it is supervised, as mark[t] says of each: it is counted as dropped then. */
 void samples_append(struct samples *s, const int *ids, const int *mark, int n, size_t line);
+/* Of all that training depends on, and `seed`. */
+uint64_t samples_hash(const struct samples *s, uint64_t seed);
 void samples_free(struct samples *s);
 
 #endif

@@ -368,6 +368,8 @@ announce(const struct run *r)
 		warn("%zu of the parameters are trained, the others stay as they are", r->grad.n);
 	if (r->comm->size > 1)
 		warn("%d ranks, %d of them on this machine; the samples of a step and the moments are divided among them", r->comm->size, r->comm->local);
+	if (r->schedule.steps == 1 && r->schedule.warmup > 0 && r->set->lr > 0)
+		warn("the one step is the warm-up's first, with a learning rate of 0: nothing will be learnt (see --warmup-ratio)");
 	warn("%zu parameters; %ld steps of %lld x %lld %s, %ld of them warm-up; %zu MB of memory%s", r->model->w.n, r->schedule.steps, r->set->batch,
 	     r->set->accum, r->set->pack ? "packs" : r->set->stage == STAGE_DPO ? "pairs" : "samples", r->schedule.warmup,
 	     r->engine->bytes / 1000000 + 1, r->comm->size > 1 ? " a rank" : "");
