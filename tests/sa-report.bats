@@ -420,6 +420,19 @@ runs() {
 	expect_stderr_has "nowhere: no log of a training"
 }
 
+@test "loss: of a training by preferences the margin and accuracy of the rewards are drawn, and its loss is not called nats a token" {
+	mkdir dpo
+	for step in 1 2 3; do
+		echo "{\"step\":$step,\"loss\":0.$((7 - step)),\"lr\":1e-5,\"rewards/accuracies\":0.$step,\"rewards/margins\":$step}"
+	done >dpo/log.jsonl
+	run_filter sa-report loss dpo
+	expect_status 0
+	well_formed
+	expect_words "Loss of the training " "Accuracy of the rewards (part of a step that is ranked right)" "Margin of the rewards, chosen less rejected"
+	! grep -q 'nats per' output
+	assert_equal "$(grep -c '<figure>' output)" 4
+}
+
 @test "loss: a run's name is text, whatever it is" {
 	mkdir '<b>@0@&'
 	echo '{"step":1,"loss":2.5}' >'<b>@0@&/log.jsonl'

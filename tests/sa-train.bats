@@ -408,6 +408,10 @@ on_terminal() {
 	expect_stderr_has "full/step_2.tmp/state.bin: File too large"
 	[ ! -e full/step_2 ]
 	[ ! -e full/step_2.tmp ]
+	# The log ends with a whole line.
+	(ulimit -f 1; exec sa-train "${tiny[@]}" "${short[@]}" --out line --max-steps 40) 2>log || status=$?
+	grep -F "line/log.jsonl: the disk is full" log
+	jq -es 'length > 2' line/log.jsonl >log
 	# A run that had a checkpoint keeps it.
 	sa-train "${tiny[@]}" "${short[@]}" --out cut --max-steps 300 --save-every 2 2>log &
 	wait_until 60 has_steps cut 3

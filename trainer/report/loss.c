@@ -1,5 +1,6 @@
 /* loss.c - the training of several runs, their curves over one another */
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ row(struct buf *page, const struct trained *run)
 	cell_head(page, run->name);
 	buf_addf(page, "<td>%s</td>", count_text(n, (long long)t->step.n));
 	buf_addf(page, "<td>%s</td>", count_text(n, (long long)t->tokens));
-	cell(page, "%.0f", t->seconds > 0 ? t->tokens / t->seconds : 0, t->seconds > 0);
+	buf_addf(page, "<td>%s</td>", t->seconds > 0 ? count_text(n, llround(t->tokens / t->seconds)) : "–");
 	cell(page, "%.4f", training_first(t), true);
 	cell(page, "%.4f", training_last(t), true);
 	cell(page, "%.4f", t->eval_loss.n ? t->eval_loss.v[best] : 0, t->eval_loss.n > 0);
@@ -96,23 +97,39 @@ row(struct buf *page, const struct trained *run)
 	buf_addf(page, "<td>%zu</td></tr>\n", t->spikes);
 }
 
+#define OF(member) offsetof(struct training, member)
+
+static int
+write_pictures(struct buf *page, const struct trained *run, size_t n, bool preferences, struct err *e)
+{
+	const struct { const char *caption; struct curves c; size_t x, y; } pictures[] = {
+		{ preferences ? "Loss of the training" : "Loss of the training (nats per supervised token)", { .ylabel = "loss" }, OF(step), OF(loss) },
+		{ "Loss of the evaluation", { .ylabel = "loss", .points = true }, OF(eval_step), OF(eval_loss) },
+		{ "Accuracy of the rewards (part of a step that is ranked right)", { .ylabel = "part", .from_zero = true }, OF(step), OF(accuracy) },
+		{ "Margin of the rewards, chosen less rejected", { .ylabel = "margin" }, OF(margin_step), OF(margin) },
+		{ "Norm of the gradients before clipping", { .ylabel = "norm", .from_zero = true }, OF(step), OF(grad_norm) },
+		{ "Learning rate", { .ylabel = "rate", .from_zero = true }, OF(step), OF(lr) },
+	};
+
+	for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++)
+		if (picture(page, run, n, pictures[i].caption, pictures[i].c, pictures[i].x, pictures[i].y, e) < 0)
+			return -1;
+	return 0;
+}
+
 static int
 write_page(struct buf *page, const struct trained *run, size_t n, struct err *e)
 {
 	static const char *const head[] = { "Run", "Steps", "Tokens", "Tokens/s", "First loss", "Last loss", "Best eval", "at step", "Spikes", NULL };
-	const struct { const char *caption; struct curves c; size_t x, y; } pictures[] = {
-		{ "Loss of the training (nats per supervised token)", { .ylabel = "loss" }, offsetof(struct training, step), offsetof(struct training, loss) },
-		{ "Loss of the evaluation", { .ylabel = "loss", .points = true }, offsetof(struct training, eval_step), offsetof(struct training, eval_loss) },
-		{ "Norm of the gradients before clipping", { .ylabel = "norm", .from_zero = true }, offsetof(struct training, step), offsetof(struct training, grad_norm) },
-		{ "Learning rate", { .ylabel = "rate", .from_zero = true }, offsetof(struct training, step), offsetof(struct training, lr) },
-	};
 	char what[64] = "Run";
-	bool averaged = false;
+	bool averaged = false, preferences = false;
 
 	if (n > 1)
 		snprintf(what, sizeof what, "%zu runs, the first", n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		averaged = averaged || run[i].t.step.n > CURVE_POINTS;
+		preferences = preferences || run[i].t.accuracy.n > 0;
+	}
 	page_open(page, "Training", what, run[0].name);
 	section_open(page, "runs", n == 1 ? "The run" : "The runs");
 	table_open(page, "First and last loss are means over a tenth of the steps", head, 1);
@@ -121,9 +138,8 @@ write_page(struct buf *page, const struct trained *run, size_t n, struct err *e)
 	table_close(page);
 	section_close(page);
 	section_open(page, "curves", "Curves");
-	for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++)
-		if (picture(page, run, n, pictures[i].caption, pictures[i].c, pictures[i].x, pictures[i].y, e) < 0)
-			return -1;
+	if (write_pictures(page, run, n, preferences, e) < 0)
+		return -1;
 	if (averaged)
 		buf_adds(page, "<p class=\"quiet\">A picture has fewer columns than these runs have steps: drawn are means of neighbouring steps.</p>\n");
 	section_close(page);

@@ -59,6 +59,8 @@ double numbers_quantile(const struct numbers *x, double q);
 struct training {
 	struct numbers step, loss, lr, grad_norm;	/* of each step; lr and grad_norm may be missing, and are empty then */
 	struct numbers eval_step, eval_loss;
+	struct numbers accuracy;			/* of each step, of a training by preferences; else empty */
+	struct numbers margin_step, margin;		/* of those of its steps that had both kinds of responses */
 	double tokens, seconds;		/* sums; 0: not in the log */
 	size_t spikes;			/* steps that the log calls so */
 };

@@ -29,6 +29,12 @@ take_step(void *arg, json_t *o, size_t at, struct err *e)
 		numbers_add(&t->lr, member_num(o, "lr", 0));
 	if (json_object_get(o, "grad_norm"))
 		numbers_add(&t->grad_norm, member_num(o, "grad_norm", 0));
+	if (json_object_get(o, "rewards/accuracies"))
+		numbers_add(&t->accuracy, member_num(o, "rewards/accuracies", 0));
+	if (json_object_get(o, "rewards/margins")) {
+		numbers_add(&t->margin_step, step);
+		numbers_add(&t->margin, member_num(o, "rewards/margins", 0));
+	}
 	t->spikes += json_is_true(json_object_get(o, "spike"));
 	t->tokens += member_num(o, "tokens", 0);
 	t->seconds += member_num(o, "seconds", 0);
@@ -60,6 +66,9 @@ training_free(struct training *t)
 	free(t->grad_norm.v);
 	free(t->eval_step.v);
 	free(t->eval_loss.v);
+	free(t->accuracy.v);
+	free(t->margin_step.v);
+	free(t->margin.v);
 }
 
 static double
@@ -99,7 +108,7 @@ training_write(const struct training *t, struct buf *page, struct err *e)
 	if (t->step.n == 0)
 		return 0;
 	section_open(page, "training", "Fine-tuning");
-	snprintf(caption, sizeof caption, "Loss (nats per supervised token)%s over %s steps.",
+	snprintf(caption, sizeof caption, "Loss%s%s over %s steps.", t->accuracy.n ? "" : " (nats per supervised token)",
 		t->lr.n == t->step.n ? " and learning rate" : "",
 		count_text(n, (long long)t->step.n));
 	rc = plot_figure(page, "Curve of the training loss", caption, draw_training, t, e);

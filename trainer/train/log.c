@@ -119,10 +119,13 @@ append(struct log *l, struct buf *b, struct err *e)
 	ssize_t got = write(l->fd, b->p, b->n);
 	int rc = 0;
 
-	if (got < 0 || (size_t)got != b->n)
+	if (got < 0 || (size_t)got != b->n) {
 		rc = err_set(e, "%s: %s", l->path, got < 0 ? strerror(errno) : "the disk is full");
-	else
+		if (got > 0 && ftruncate(l->fd, l->bytes) < 0)	/* no half a line for who reads it */
+			warn("%s: ends in half a line: %s", l->path, strerror(errno));
+	} else {
 		l->bytes += (long)b->n;
+	}
 	buf_free(b);
 	return rc;
 }
