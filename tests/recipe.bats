@@ -76,6 +76,12 @@ refused() {
 	refused "quantization_bit: 4" "quantization_bit: not known here"
 	refused "template: vicuna" "template: 'vicuna' is not possible here (only llama3"
 	refused "neftune_noise_alpha: 5" "neftune_noise_alpha: not known here"
+	for line in "save_steps: 0.1" "eval_steps: x"; do
+		recipe "dataset: plain" "eval_strategy: steps" "$line"
+		train "${here[@]}" --config r.yaml
+		expect_status 2
+		expect_stderr_has "r.yaml: ${line%:*}: '${line#*: }' is no integer from"
+	done
 	refused "label_smoothing_factor: 0.1" "label_smoothing_factor: '0.1' is not possible here (only 0)"
 	refused "optim: galore_adamw" "optim: 'galore_adamw' is not possible here"
 	refused "deepspeed: {a: 1}" "deepspeed: a mapping is not possible here"

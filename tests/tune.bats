@@ -122,6 +122,13 @@ last_loss() { tail -n 1 "$1/log.jsonl" | jq .loss; }
 	expect_stderr_has "model was "
 }
 
+@test "lora: that nothing can be learnt is told" {
+	train "${tiny[@]}" "${short[@]}" --dtype f32 --out base --max-steps 1
+	train --model base --data "$T/data.jsonl" --threads 1 --lora 2:2:q --freeze '*lora_B*' --max-steps 3 --out out
+	expect_status 0
+	assert_equal "$(grep -c 'all gradients are 0: nothing is learnt' stderr)" 1
+}
+
 @test "lora: adapters of some layers, by --freeze; what does not go together is refused" {
 	base
 	train "${with[@]}" --out out --max-steps 3 --lora 4:8:q --freeze '*.layers.0.*'

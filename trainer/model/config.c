@@ -1,6 +1,7 @@
 /* config.c - config.json and generation_config.json of a checkpoint */
 #include "config.h"
 
+#include <errno.h>
 #include <float.h>
 #include <jansson.h>
 #include <limits.h>
@@ -28,7 +29,10 @@ load_json(const char *path, struct err *e)
 	json_t *root = json_load_file(path, 0, &je);
 
 	if (!root) {
-		err_set(e, "%s: line %d: %s", path, je.line, je.text);
+		if (json_error_code(&je) == json_error_cannot_open_file)
+			err_set(e, "%s: %s", path, strerror(errno));
+		else
+			err_set(e, "%s: line %d: %s", path, je.line, je.text);
 		return NULL;
 	}
 	if (!json_is_object(root)) {

@@ -318,7 +318,7 @@ checkpoint_state(const char *out, long step, struct state *s, struct err *e)
 
 	*s = (struct state){ 0 };
 	if (!j) {
-		err_set(e, "%s: %s", path, je.text);
+		err_set(e, "%s: %s", path, json_error_code(&je) == json_error_cannot_open_file ? strerror(errno) : je.text);
 	} else if (json_unpack_ex(j, &je, 0, "{sI sI sI sI sI sI sF so sO}", "step", &n[0], "epoch", &n[1], "cursor", &n[2], "log_bytes", &n[3], "evaluated", &n[4],
 				  "best", &n[5], "best_loss", &s->best_loss, "recent", &recent, "run", &s->run) < 0) {
 		err_set(e, "%s: %s", path, je.text);

@@ -1,4 +1,5 @@
 /* dataset.c - reads an entry of dataset_info.json */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +191,7 @@ dataset_find(struct dataset *d, const char *info, const char *name, struct err *
 
 	*d = (struct dataset){ .info = json_load_file(info, JSON_REJECT_DUPLICATES, &je) };
 	if (!d->info)
-		return je.line < 0 ? err_set(e, "%s: %s", info, je.text) : err_set(e, "%s:%d: %s", info, je.line, je.text);
+		return je.line < 0 ? err_set(e, "%s: %s", info, strerror(errno)) : err_set(e, "%s:%d: %s", info, je.line, je.text);
 	entry = json_object_get(d->info, name);
 	if (!entry)
 		return err_set(e, "%s: there is no data set \"%s\"", info, name);

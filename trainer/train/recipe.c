@@ -13,6 +13,7 @@
 
 struct reading {
 	struct recipe *recipe;
+	const char *path;
 	const struct opt *table;
 	yaml_document_t *doc;
 	struct buf ignored;		/* names that change nothing here */
@@ -419,7 +420,7 @@ read_pairs(struct reading *r, const char *path, const yaml_node_t *root, struct 
 		const struct rule *rule = rule_of(name);
 
 		if (!rule)
-			return err_set(e, "%s:%zu: %.60s: not known here", path, line, name);
+			return err_set(e, "%s:%zu: %.60s: not known here: misspelt, or nothing that sa-train does", path, line, name);
 		if (seen[rule - rules])
 			return err_set(e, "%s:%zu: %s: a second time", path, line, name);
 		seen[rule - rules] = true;
@@ -439,7 +440,7 @@ adapters(const struct reading *r, struct err *e)
 	int rc;
 
 	if (!alpha && num_int(rank, 1, 1 << 20, &twice, e) < 0)
-		return err_set(e, "lora_rank: '%.60s' is no rank", rank);
+		return err_set(e, "%s: lora_rank: '%.60s' is no rank", r->path, rank);
 	buf_addf(&b, "%s:", rank);
 	if (alpha)
 		buf_adds(&b, alpha);
@@ -449,6 +450,15 @@ adapters(const struct reading *r, struct err *e)
 	rc = set(r, "lora", b.p, e);
 	buf_free(&b);
 	return rc;
+}
+
+/* The same where it is said by which name the value came. */
+static int
+set_by(const struct reading *r, const char *option, const char *name, const char *value, struct err *e)
+{
+	struct err why;
+
+	return set(r, option, value, &why) < 0 ? err_set(e, "%s: %s: %s", r->path, name, why.msg) : 0;
 }
 
 /* transformers: without eval_steps those of the log; LLaMA-Factory: the list of data sets is in dataset_dir. */
@@ -464,9 +474,10 @@ conclude(struct reading *r, struct err *e)
 		rc = set(r, "dataset-info", b.p, e);
 	}
 	if (rc == 0 && strcasecmp(strategy, "steps") == 0)
-		rc = set(r, "eval-every", r->eval_steps ? r->eval_steps : r->logging_steps ? r->logging_steps : "500", e);
+		rc = r->eval_steps ? set_by(r, "eval-every", "eval_steps", r->eval_steps, e) :
+		     set_by(r, "eval-every", "logging_steps", r->logging_steps ? r->logging_steps : "500", e);
 	if (rc == 0 && !(r->save_strategy && strcasecmp(r->save_strategy, "no") == 0))
-		rc = set(r, "save-every", r->save_steps ? r->save_steps : "500", e);
+		rc = set_by(r, "save-every", "save_steps", r->save_steps ? r->save_steps : "500", e);
 	if (rc == 0 && r->lora)
 		rc = adapters(r, e);
 	if (rc == 0 && r->constant)
@@ -526,7 +537,7 @@ recipe_read(struct recipe *recipe, const char *path, const struct opt *table, st
 {
 	struct buf text = BUF_INIT(FILE_MAX);
 	yaml_document_t doc;
-	struct reading r = { .recipe = recipe, .table = table, .doc = &doc, .ignored = BUF_INIT(400), .lora_targets = BUF_INIT(400) };
+	struct reading r = { .recipe = recipe, .path = path, .table = table, .doc = &doc, .ignored = BUF_INIT(400), .lora_targets = BUF_INIT(400) };
 	int rc = buf_read_file(&text, path, e);
 
 	if (rc == 0)

@@ -56,6 +56,7 @@ struct run {
 	struct log log;
 	json_t *identity;		/* what a resumed run must have in common with this one */
 	struct state state;		/* of the run so far, beside weights and moments */
+	bool idle;			/* a step had gradients of 0, which was told */
 	long saved;			/* step of the newest checkpoint, -1: none */
 
 	uint32_t *order;		/* of epoch `ordered` */

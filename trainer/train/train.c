@@ -201,6 +201,9 @@ one_step(struct run *r, struct err *e)
 		return rc;
 	if (r->engine->step(r->engine, en.grad_norm, en.lr, e) < 0)
 		return run_lost(r, "step", en.step, e);
+	if (en.grad_norm == 0 && !r->idle)
+		log_note(&r->log, "step %ld: all gradients are 0: nothing is learnt", en.step);
+	r->idle = r->idle || en.grad_norm == 0;
 	en.seconds = fmax(clock_seconds() - start, 1e-6);
 	if (r->set->stage == STAGE_SFT)
 		watch_loss(r, &en, &h);
