@@ -90,6 +90,15 @@ data() {
 	[ -e "$DATA" ] || skip "no shared data: $1"
 }
 
+# poison DIR TOKEN - make a row of the embedding, of 32 float numbers, NaN
+poison() {
+	local header at
+
+	header=$(od -An -td8 -N8 "$1/model.safetensors" | tr -d ' ')
+	at=$(tail -c +9 "$1/model.safetensors" | head -c "$header" | jq '.["model.embed_tokens.weight"].data_offsets[0]')
+	printf '\377%.0s' $(seq 128) | dd of="$1/model.safetensors" bs=1 seek=$((8 + header + at + 128 * $2)) conv=notrunc status=none
+}
+
 # wait_until SECONDS COMMAND... - poll until it succeeds; fails when it never does
 wait_until() {
 	local end=$((SECONDS + $1))

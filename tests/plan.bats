@@ -68,6 +68,14 @@ together() { awk '/^together/ { print $2 }' output; }
 	run_filter sa-train --plan --init long.json --device cuda:0.7GiB
 	expect_status 2
 	grep -q 'train a part (--freeze), or adapters (--lora)' output
+	# 8 billion parameters: weights and gradients are on each card, moments are divided.
+	jq '.hidden_size = 4096 | .num_hidden_layers = 32 | .num_attention_heads = 32 | .num_key_value_heads = 8 | .head_dim = 128 | .intermediate_size = 14336 |
+		.vocab_size = 128256 | .tie_word_embeddings = false' long.json >large.json
+	run_filter sa-train --plan --init large.json --device cuda:80GiB
+	expect_status 2
+	grep -qx 'it would fit on 4 such cards (--ranks 4)' output
+	run_filter sa-train --plan --init large.json --device cuda:80GiB --ranks 4
+	expect_status 0
 }
 
 @test "plan: frozen tensors and adapters are counted" {

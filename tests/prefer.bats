@@ -120,6 +120,20 @@ same_as() {
 	expect_stderr_has "bad.json:1: record 4: "
 }
 
+@test "prefer: a reference that is not finite is told with the record that has it" {
+	jq '.tie_word_embeddings = false' "$T/tiny/config.json" >untied.json
+	train --init untied.json --model "$T/tiny" --data "$T/data.jsonl" --max-steps 1 --dtype f32 --out start
+	poison start 2	# only the sample with a # looks it up
+	for i in 1 2 3 4; do jq -nc --arg i $i '{prompt: "number \($i)", chosen: "it is \($i)", rejected: "no"}'; done | sed '3s/it is/# is/' >d.jsonl
+	train --model start --stage dpo --data d.jsonl --batch 3 --threads 1 --out out
+	expect_status 2
+	expect_stderr_has "the reference's loss is not finite at d.jsonl:3: is the model whole?"
+	jq -c '{prompt, response: .chosen, label: true}' d.jsonl >k.jsonl
+	train --model start --stage kto --data k.jsonl --batch 3 --threads 1 --out out
+	expect_status 2
+	expect_stderr_has "the reference's loss is not finite at k.jsonl:3: is the model whole?"
+}
+
 @test "prefer: what is no pair is named by its line, and what does not go together refused" {
 	printf '%s\n' '{"prompt":"a","chosen":"b","rejected":"c"}' '{"prompt":"a","response":"b"}' >d.jsonl
 	train "${tiny[@]}" --stage dpo --data d.jsonl --out no

@@ -249,15 +249,6 @@ said_once() { assert_equal "$(grep -c "^sa-train: $1" stderr)" 1; }
 	[ -e good/out/model.safetensors ]
 }
 
-# poison DIR TOKEN - make the embedding of a token NaN
-poison() {
-	local header at
-
-	header=$(od -An -td8 -N8 "$1/model.safetensors" | tr -d ' ')
-	at=$(tail -c +9 "$1/model.safetensors" | head -c "$header" | jq '.["model.embed_tokens.weight"].data_offsets[0]')
-	printf '\377%.0s' $(seq 128) | dd of="$1/model.safetensors" bs=1 seek=$((8 + header + at + 128 * $2)) conv=notrunc status=none
-}
-
 @test "ranks: a number that is not finite is told once, by line and tensor, whichever rank has it" {
 	# Only the sample with a # looks it up; the head has weights of its own.
 	jq '.tie_word_embeddings = false' "$T/tiny/config.json" >untied.json

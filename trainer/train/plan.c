@@ -241,6 +241,21 @@ longest(const struct planned *of)
 	return lo;
 }
 
+/* Of twice as many cards, four times and so on, the first number that moments can be divided among so that it fits; 0: not even many. */
+static int
+enough_cards(const struct planned *of)
+{
+	struct planned more = *of;
+	struct plan p;
+
+	for (more.ranks = 2 * (of->ranks > 1 ? of->ranks : 1); of->device.cuda && more.ranks <= 64; more.ranks *= 2) {
+		plan_make(&p, &more);
+		if (p.fits)
+			return more.ranks;
+	}
+	return 0;
+}
+
 static void
 print_memory(const struct plan *p, const struct planned *of)
 {
@@ -295,7 +310,7 @@ print_time(const struct plan *p, const struct planned *of)
 int
 plan_print(const struct plan *p, const struct planned *of)
 {
-	int most;
+	int most, enough;
 
 	printf("%zu parameters, %zu of them trained; %d tokens a micro-batch in sequences of %d, %g micro-batches a step\n", of->all, of->trained, of->tokens,
 	       of->length, of->accum);
@@ -309,6 +324,9 @@ plan_print(const struct plan *p, const struct planned *of)
 			printf("%d tokens a micro-batch would fit: lower --batch or --cutoff\n", most);
 		else
 			printf("weights, gradients and moments alone are too large: train a part (--freeze), or adapters (--lora)\n");
+		enough = enough_cards(of);
+		if (enough > 0)
+			printf("it would fit on %d such cards (--ranks %d)\n", enough, enough);
 		return STATUS_USAGE;
 	}
 	print_time(p, of);

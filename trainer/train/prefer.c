@@ -78,6 +78,18 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 
 /* ---- the reference ---- */
 
+/* Which of the packs it was. */
+static int
+reference_not_finite(const struct run *r, const struct portion *of, const double *logp, size_t from, size_t to, struct err *e)
+{
+	char where[300];
+	size_t k = of->packs.at[from];
+
+	while (k + 1 < of->packs.at[to] && isfinite(logp[of->packs.sample[k]]))
+		k++;
+	return err_set(e, "the reference's loss is not finite at %s: is the model whole?", run_where(r, of->from, of->packs.sample[k], where, sizeof where));
+}
+
 /* Each rank does its part. */
 static int
 score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
@@ -93,7 +105,7 @@ score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
 		if (score(r, of, NULL, from, to, logp, &b, &loss, e) < 0)
 			return run_lost(r, "the reference before step", r->saved > 0 ? r->saved + 1 : 1, e);
 		if (!isfinite(loss))
-			return err_set(e, "the reference's loss is not finite in packs %zu to %zu", from + 1, to);
+			return reference_not_finite(r, of, logp, from, to, e);
 		if (clock_seconds() - shown > 10) {
 			shown = clock_seconds();
 			warn("reference: %zu of %zu", to, end);

@@ -150,6 +150,8 @@ ranking_mismatch(struct samples *to, const struct samples *s, int cutoff, struct
 		memcpy(ids + prompt, s->ids + s->v[j].at + from, (size_t)n * sizeof *ids);
 		for (int t = 0; t < prompt + n; t++)
 			mark[t] = t >= prompt;
+		to->file = s->v[i].file;
+		to->record = s->v[i].record;
 		samples_append(to, ids, mark, prompt + n, s->v[i].line);
 	}
 	free(ids);

@@ -102,9 +102,10 @@ make_identity(struct run *r, struct err *e)
 	return rc;
 }
 
-/* Does the state of the folder belong to this very run? `where` is for the message. Another number of threads or ranks only costs the last bits. */
+/* Does the state of the folder belong to this very run? `where` is for the message. Another number of threads or ranks only costs the last bits of what is to
+ * come, if anything. */
 static int
-same_run(const struct run *r, const json_t *was, const char *where, struct err *e)
+same_run(const struct run *r, const json_t *was, bool finished, const char *where, struct err *e)
 {
 	const char *name;
 	json_t *is;
@@ -116,11 +117,12 @@ same_run(const struct run *r, const json_t *was, const char *where, struct err *
 		if (json_equal(is, before))
 			continue;
 		if (strcmp(name, "threads") == 0 || strcmp(name, "ranks") == 0 || strcmp(name, "device") == 0) {
-			warn("resumed %s %s: the result will not be the same to the last bit", *name == 'd' ? "on another" : "with another number of", name);
+			if (!finished)
+				warn("resumed %s %s: the result will not be the same to the last bit", *name == 'd' ? "on another" : "with another number of", name);
 			continue;
 		}
 		if (strcmp(name, "products") == 0) {
-			if (before)	/* else it was another device */
+			if (before && !finished)	/* else it was another device */
 				warn("resumed with other algorithms of matrix products (see SA_TUNE): the result will not be the same to the last bit");
 			continue;
 		}
@@ -170,7 +172,7 @@ find_start(struct run *r, struct err *e)
 	}
 	rc = checkpoint_state(out, finished ? -1 : latest, &r->state, e);
 	if (rc == 0)
-		rc = same_run(r, r->state.run, out, e);
+		rc = same_run(r, r->state.run, finished, out, e);
 	json_decref(r->state.run);
 	r->state.run = NULL;
 	if (rc < 0)
