@@ -255,6 +255,9 @@ no_longer_handles_term() { ! handles_term "$1"; }
 	jq -c 'select(.eval_loss) | [.step, .eval_loss, .best]' out/log.jsonl >want
 	train "${tiny[@]}" "${short[@]}" --out again --epochs 4 --eval-ratio 6 --eval-every 5
 	jq -c 'select(.eval_loss) | [.step, .eval_loss, .best]' again/log.jsonl | cmp - want
+	train "${tiny[@]}" "${short[@]}" --out both --eval-ratio 6 --eval-data "$T/data.jsonl"
+	expect_status 2
+	expect_stderr_has "--eval-data (eval_dataset) and --eval-ratio (val_size) are both given"
 	train "${tiny[@]}" "${short[@]}" --out none --eval-ratio 30
 	expect_status 2
 	expect_stderr_has "--eval-ratio 30 leaves none of 30 samples to train on"

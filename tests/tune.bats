@@ -122,6 +122,18 @@ last_loss() { tail -n 1 "$1/log.jsonl" | jq .loss; }
 	expect_stderr_has "model was "
 }
 
+@test "lora: adapters where a model is wanted are told" {
+	mkdir out
+	echo '{}' >out/adapter_config.json
+	cp "$T"/tiny/tokenizer*.json out/
+	train --model out --data "$T/data.jsonl" --out next
+	expect_status 2
+	expect_stderr_has "out: holds adapters alone, not a model; sa-train --merge writes them as one"
+	run_filter sa-serve out --port 0
+	expect_status 2
+	expect_stderr_has "out: holds adapters alone"
+}
+
 @test "lora: that nothing can be learnt is told" {
 	train "${tiny[@]}" "${short[@]}" --dtype f32 --out base --max-steps 1
 	train --model base --data "$T/data.jsonl" --threads 1 --lora 2:2:q --freeze '*lora_B*' --max-steps 3 --out out

@@ -73,8 +73,9 @@ static const struct opt opts[] = {
 	{ 0 },
 };
 
+/* Options that do not go together, or change nothing alone. */
 static void
-check_stage(void)
+check_together(void)
 {
 	const char *other = set.pack ? "--pack (packing)" : set.loss_norm ? "--loss-norm sample" : set.eval_data.n ? "--eval-data (eval_dataset)" :
 			    set.eval_ratio > 0 ? "--eval-ratio (val_size)" : NULL;
@@ -87,6 +88,8 @@ check_stage(void)
 		die(STATUS_USAGE, "--label-smoothing goes with --stage dpo");
 	if (set.stage != STAGE_KTO && (set.desirable != defaults.desirable || set.undesirable != defaults.undesirable))
 		die(STATUS_USAGE, "--desirable-weight and --undesirable-weight go with --stage kto");
+	if (set.eval_data.n && set.eval_ratio > 0)
+		die(STATUS_USAGE, "--eval-data (eval_dataset) and --eval-ratio (val_size) are both given: one of them says what is evaluated");
 	if (set.eval_every && set.eval_data.n == 0 && set.eval_ratio <= 0)
 		warn("--eval-every without --eval-data or --eval-ratio: nothing is evaluated");
 }
@@ -104,7 +107,7 @@ check(int operands)
 		die(STATUS_USAGE, "--%s is needed (see --help)", set.data.n ? "out" : "data");
 	if (!set.model && !(set.init && set.tokenizer))
 		die(STATUS_USAGE, "--model is needed, or --init and --tokenizer (see --help)");
-	check_stage();
+	check_together();
 	if (set.lora ? set.init != NULL : set.merge)
 		die(STATUS_USAGE, set.lora ? "--lora needs a model to start from, not --init" : "--merge needs --lora");
 }

@@ -304,11 +304,14 @@ out:
 int
 config_read(struct config *c, const char *dir, struct err *e)
 {
-	char path[PATH_MAX], generation[PATH_MAX];
+	char path[PATH_MAX], generation[PATH_MAX], adapters[PATH_MAX];
 
 	if (snprintf(path, sizeof path, "%s/config.json", dir) >= (int)sizeof path ||
+	    snprintf(adapters, sizeof adapters, "%s/adapter_config.json", dir) >= (int)sizeof adapters ||
 	    snprintf(generation, sizeof generation, "%s/generation_config.json", dir) >= (int)sizeof generation)
 		return err_set(e, "%.200s...: path is too long", dir);
+	if (access(path, F_OK) < 0 && access(adapters, F_OK) == 0)
+		return err_set(e, "%s: holds adapters alone, not a model; sa-train --merge writes them as one", dir);
 	return read_files(c, path, generation, e);
 }
 

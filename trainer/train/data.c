@@ -84,7 +84,7 @@ read_lines(struct reading *r, int fd, struct err *e)
 		json_t *record = too_long ? NULL : json_loadb(p, n, JSON_DECODE_INT_AS_REAL, &je);
 
 		if (!record || (json_is_array(record) && r->s->record == 0)) {
-			no_record(r, lines_at(in), p, n, too_long ? "line is too long" : je.text, e);
+			no_record(r, lines_at(in), p, n, too_long ? "longer than 16 MiB" : je.text, e);
 			json_decref(record);
 			goto out;
 		}
