@@ -158,11 +158,11 @@ main(int argc, char **argv)
 		die(STATUS_USAGE, "usage: bench-model DIR [auto|bf16|f32|int8] [THREADS]");
 	mach = mach_new(threads);
 	from = clock_seconds();
-	model = model_open(argv[1], as, &ops_cpu, mach, &e);
+	model = model_open(argv[1], as, mach, &e);
 	if (!model)
 		die(STATUS_USAGE, "%s", e.msg);
 	from = clock_seconds() - from;
-	pool = kv_pool_new(&model->c, &ops_cpu, (size_t)1 << 30);
+	pool = kv_pool_new(&model->c, model->ops, (size_t)1 << 30);
 	mt19937_seed(&rng, 0);
 	for (i = 0; i < PROMPT; i++)
 		ids[i] = 300 + mt19937_below(&rng, model->c.vocab - 600);

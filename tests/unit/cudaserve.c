@@ -313,7 +313,7 @@ from_files(const char *dir, enum dtype d, const int *ids, int n)
 	put_config(&m->c, dir);
 	CHECK_INT(model_save(m, dir, d, &e), 0);
 	model_free(m);
-	m = model_open(dir, WEIGHTS_AUTO, &ops_cpu, mach, &e);
+	m = model_open(dir, WEIGHTS_AUTO, mach, &e);
 	if (!CHECK(m && cuda_open(m, &w, &e) == 0)) {
 		printf("# %s\n", e.msg);
 		exit(1);

@@ -41,7 +41,7 @@ static struct model *
 open_mapped(const char *name, enum weights_as as)
 {
 	struct err e = { "" };
-	struct model *m = model_open(path(name, ""), as, &ops_cpu, mach, &e);
+	struct model *m = model_open(path(name, ""), as, mach, &e);
 
 	if (!CHECK(m))
 		printf("# %s\n", e.msg);

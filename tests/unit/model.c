@@ -34,7 +34,7 @@ mapped_checkpoints_give_the_logits_of_transformers(void)
 
 	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
 		struct err e;
-		struct model *m = model_open(dirs[i][0], WEIGHTS_F32, &ops_cpu, mach, &e);
+		struct model *m = model_open(dirs[i][0], WEIGHTS_F32, mach, &e);
 
 		CHECK(m);
 		check_model(m, dirs[i][1]);
@@ -65,7 +65,7 @@ static double
 mean_loss(enum weights_as as)
 {
 	struct err e;
-	struct model *m = model_open(NANO "teacher", as, &ops_cpu, mach, &e);
+	struct model *m = model_open(NANO "teacher", as, mach, &e);
 	struct tok *tok = tok_load(NANO "teacher", &e);
 	FILE *f = fopen(NANO "samples/prompts.ndjson", "r");
 	double sum = 0;
@@ -134,7 +134,7 @@ a_mapped_checkpoint_gives_the_same_bits_alone_and_among_8_and_32(void)
 	struct err e;
 
 	for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
-		struct model *m = model_open(GOLDEN "tied-bf16", as[i], &ops_cpu, mach, &e);
+		struct model *m = model_open(GOLDEN "tied-bf16", as[i], mach, &e);
 		float *one, *eight, *many;
 		size_t bytes;
 

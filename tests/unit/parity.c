@@ -65,7 +65,7 @@ check_bf16(const char *checkpoint, const json_t *theirs)
 
 	snprintf(dir, sizeof dir, GOLDENS "%s", checkpoint);
 	snprintf(golden, sizeof golden, GOLDENS "%s", json_string_value(json_object_get(theirs, "golden")));
-	m = model_open(dir, WEIGHTS_AUTO, &ops_cpu, mach, &e);
+	m = model_open(dir, WEIGHTS_AUTO, mach, &e);
 	if (!CHECK(m) || !golden_open(&g, golden))
 		return;
 	measure(m, &g, &logits, &loss);

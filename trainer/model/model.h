@@ -71,8 +71,8 @@ struct model {
 
 /* Load `dir`. Every tensor's presence and shape is checked against config.json; the message names the tensor. NULL on error. */
 struct model *model_load(const char *dir, const struct ops *ops, struct mach *mach, struct err *e);
-/* The same for model_forward() alone: the files are mapped, and converted as far as `as` says so. */
-struct model *model_open(const char *dir, enum weights_as as, const struct ops *ops, struct mach *mach, struct err *e);
+/* The same for model_forward() alone: the files are mapped, and converted as far as `as` says so. Its operations are ops_cpu_for() the weights. */
+struct model *model_open(const char *dir, enum weights_as as, struct mach *mach, struct err *e);
 /* A new model: normal(0, init_range) from `seed` (norms 1, biases 0), the same on every machine. */
 struct model *model_new(const struct config *c, uint64_t seed, const struct ops *ops, struct mach *mach);
 void model_free(struct model *m);

@@ -196,11 +196,10 @@ view_free(struct model *m)
 }
 
 struct model *
-model_open(const char *dir, enum weights_as as, const struct ops *ops, struct mach *mach, struct err *e)
+model_open(const char *dir, enum weights_as as, struct mach *mach, struct err *e)
 {
 	struct model *m = xcalloc(1, sizeof *m);
 
-	m->ops = ops;
 	m->mach = mach;
 	if (config_read(&m->c, dir, e) < 0 || !(m->file = tensors_open(dir, e)) || model_check(&m->c, dir, m->file, e) < 0) {
 		model_free(m);
@@ -211,6 +210,7 @@ model_open(const char *dir, enum weights_as as, const struct ops *ops, struct ma
 		model_free(m);
 		return NULL;
 	}
+	m->ops = ops_cpu_for(&m->v.layer[0].wk);
 	m->inv_freq = xcalloc(m->c.head_dim / 2, sizeof *m->inv_freq);
 	config_inv_freq(&m->c, m->inv_freq);
 	return m;

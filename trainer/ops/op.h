@@ -92,11 +92,13 @@ struct ops {
 };
 
 extern const struct ops ops_plain, ops_cpu;
-/* ops_cpu with linear, linear_back and attend_back (but for its scores) of bf16 numbers: the factors of each product are rounded (weights, too, each time), sums, results
- * and all else stay float.
+/* ops_cpu with linear, linear_back, attend_back (but for its scores) and attend_cached of bf16 numbers: the factors of each product are rounded (weights, too,
+ * each time; keys and values as they are put into pages, which take half the room), sums, results and all else stay float.
  * By the processor's instruction where SA_CPU is avx512bf16, twice as fast as float there; elsewhere slower than float, its sums rounded otherwise. */
 extern const struct ops ops_cpu_bf16;
 bool ops_cpu_has_bf16(void);	/* that instruction */
+/* The one whose attention rounds what products() with w rounds. */
+const struct ops *ops_cpu_for(const struct matrix *w);
 
 /* log(sum(exp(x[i]))), nats, by the calling thread: terms within 2 units in the last place, blocks of 1,024 in float and those in fp64, in order. NaN
  * when one is NaN or the largest is not finite. */

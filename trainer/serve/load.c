@@ -31,7 +31,7 @@ static int
 make_pool(struct engine *e, size_t available, struct err *err)
 {
 	const struct config *c = &e->model->c;
-	size_t page = kv_page_bytes(c, &ops_cpu), bytes = choose_kv_bytes(e, available), most;
+	size_t page = kv_page_bytes(c, e->model->ops), bytes = choose_kv_bytes(e, available), most;
 
 	if (bytes < page && e->o.kv_bytes)
 		return err_set(err, "--kv-bytes: a page of %d tokens takes %zu bytes", KV_PAGE, page);
@@ -41,7 +41,7 @@ make_pool(struct engine *e, size_t available, struct err *err)
 	if (bytes / page > most)	/* more is never needed, but for prefixes */
 		bytes = (e->o.kv_bytes ? bytes / page : most) * page;
 	e->kv_bytes = bytes / page * page;
-	e->turn.pool = kv_pool_new(c, &ops_cpu, e->kv_bytes);
+	e->turn.pool = kv_pool_new(c, e->model->ops, e->kv_bytes);
 	return 0;
 }
 
@@ -99,7 +99,7 @@ engine_load(struct engine *e, struct err *err)
 		return -1;
 	if (o->template ? template_by_name(o->template, &s->template, err) < 0 : template_detect(o->dir, &s->template, err) < 0)
 		return -1;
-	e->model = model_open(o->dir, o->device.cuda ? WEIGHTS_AUTO : o->weights, &ops_cpu, e->mach, err);
+	e->model = model_open(o->dir, o->device.cuda ? WEIGHTS_AUTO : o->weights, e->mach, err);
 	if (!e->model)
 		return -1;
 	if (tok_size(e->tok) > e->model->c.vocab)

@@ -65,7 +65,7 @@ unit_forward(const struct job *j, const struct unit *u, int part)
 {
 	int H = j->H, G = j->G, D = j->D, h, t, rows;
 	size_t floats = panels_floats(j->tile, u->to, D);
-	float *kt = mach_scratch(j->m, part, 2 * floats + QUERIES * scores_stride(u->to));
+	float *kt = mach_scratch(j->m, part, 2 * floats + attend_room(u->to, D));
 	struct panels p = { .tile = j->tile, .kt = kt, .v = kt + floats, .n = u->to, .D = D, .heads = 1 };
 
 	pack_keys(j->tile, p.kt, j->k + ((size_t)u->row * G + u->g) * D, (size_t)G * D, u->to, D);
@@ -147,18 +147,6 @@ dot(const float *a, const float *b, size_t n)
 	return lanes_dot(a, b, n);
 }
 
-/* Rows of x as the tile reads them: where they are, or in `room` of QUERIES * D floats. */
-static struct mat
-taken(const struct tile *t, const float *x, size_t ld, int D, size_t rows, float *room)
-{
-	size_t units = tile_units(t, D);
-
-	if (t->dtype == DT_F32)
-		return (struct mat){ x, ld, 1 };
-	take_rows(t, room, units, x, ld, rows, D);
-	return (struct mat){ room, units, 1 };
-}
-
 /* c[n, D] += a[rows, n]^T * b[rows, D], b in panels. */
 static void
 times_turned(const struct tile *t, float *c, size_t ldc, const float *a, size_t lda, const float *panels, size_t rows, int D, size_t n)
@@ -185,11 +173,9 @@ block_back(const struct job *j, const struct unit *u, const struct packed *b, in
 	const struct tile *tile = j->tile;
 	size_t at = (size_t)(u->row + t) * j->H + h, ldq = (size_t)j->H * j->D, ldk = (size_t)j->G * j->D, key = ((size_t)u->row * j->G + u->g) * j->D;
 	int D = j->D, last = t + rows, i;
-	struct mat a;
 
-	scores(j->exact, b->p, b->lds, j->q + at * D, ldq, b->kt, D, rows, last);
-	a = taken(tile, j->dout + at * D, ldq, D, rows, b->room);
-	scores(tile, b->ds, b->lds, a.p, a.row, b->vt, D, rows, last);
+	scores(j->exact, b->p, b->lds, taken(j->exact, j->q + at * D, ldq, D, rows, b->room), b->kt, D, rows, last);
+	scores(tile, b->ds, b->lds, taken(tile, j->dout + at * D, ldq, D, rows, b->room), b->vt, D, rows, last);
 	for (i = 0; i < rows; i++) {
 		size_t row = at + (size_t)i * j->H;
 

@@ -1,8 +1,10 @@
 /* attend_cached.c - keys and values in pages, and attention of sequences' new tokens over them, threaded over sequences, kv heads and spans of queries
  *
  * A page is laid out as the register tiles read it, so that nothing is packed when a token attends: per kv head the keys [KV_PAGE/width][D][width],
- * then per kv head the values [D/width][KV_PAGE][width]. A single new token is a block of its own: the query heads of some kv heads are the rows. Their keys
- * and values come from memory, which is read faster the more of them lie side by side, so it is as many heads as leave each thread something to do. */
+ * then per kv head the values [D/width][KV_PAGE][width]. Of bf16 numbers, neighbours along D and neighbouring tokens are the pairs.
+ *
+ * A single new token is a block of its own: the query heads of some kv heads are the rows. Their keys and values come from memory, which is read
+ * faster the more of them lie side by side, so it is as many heads as leave each thread something to do. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -13,15 +15,11 @@
 
 /* One kv head's keys, or values, of a page. */
 static size_t
-head_floats(int D)
+head_floats(enum dtype d, int D)
 {
-	return (size_t)KV_PAGE * ((D + TILE_MAX_WIDTH - 1) / TILE_MAX_WIDTH * TILE_MAX_WIDTH);
-}
+	size_t numbers = (size_t)KV_PAGE * ((D + TILE_MAX_WIDTH - 1) / TILE_MAX_WIDTH * TILE_MAX_WIDTH);
 
-size_t
-cpu_kv_floats(int G, int D)
-{
-	return 2 * G * head_floats(D);
+	return d == DT_BF16 ? numbers / 2 : numbers;
 }
 
 /* ---- storing ---- */
@@ -30,47 +28,76 @@ struct put_job {
 	const struct kv_span *s;
 	size_t at;
 	const float *k, *v;
-	int G, D, rows, width;
+	int G, D, rows;
+	const struct tile *tile;
 };
 
 static void
-put_key(float *kt, const float *k, int slot, int D, int width)
+put_key(const struct tile *t, float *kt, const float *k, int slot, int D)
 {
+	size_t w = t->width, n, i;
+	float units[32];
 	int d;
 
-	kt += slot / width * D * width + slot % width;
-	for (d = 0; d < D; d++)
-		kt[d * width] = k[d];
+	for (kt += slot / w * tile_units(t, D) * w + slot % w, d = 0; d < D; d += 32, kt += n * w) {
+		n = tile_units(t, D - d < 32 ? D - d : 32);
+		take_rows(t, units, n, k + d, D, 1, D - d < 32 ? D - d : 32);
+		for (i = 0; i < n; i++)
+			kt[i * w] = units[i];
+	}
 }
 
+/* The values of tokens slot..slot+n of a page, which are one unit. */
 static void
-put_value(float *v, const float *from, int slot, int D, int width)
+put_values(const struct tile *t, float *v, const float *from, size_t ld, int slot, int n, int D)
 {
-	int d;
+	int w = t->width, d;
 
-	for (d = 0; d < D; d += width)
-		memcpy(v + d * KV_PAGE + slot * width, from + d, (D - d < width ? D - d : width) * sizeof *v);
+	for (d = 0; d < D; d += w)
+		pack_rows(t, v + (d * tile_units(t, KV_PAGE) + tile_units(t, slot) * w), from + d, ld, n, D - d < w ? D - d : w);
 }
 
-/* Rows from..to of all spans' rows. */
+/* The value of a token whose pair's first one came with an earlier pass. */
+static void
+put_second(const struct tile *t, float *v, const float *from, int slot, int D)
+{
+	int w = t->width, d, i;
+	uint32_t high[TILE_MAX_WIDTH], pair;
+
+	for (d = 0; d < D; d += w) {
+		float *at = v + d * tile_units(t, KV_PAGE) + slot / 2 * w;
+
+		pack_rows(t, (float *)high, from + d, 0, 1, D - d < w ? D - d : w);
+		for (i = 0; i < w; i++) {
+			memcpy(&pair, at + i, sizeof pair);
+			pair |= high[i] << 16;
+			memcpy(at + i, &pair, sizeof pair);
+		}
+	}
+}
+
+/* Rows from..to of all spans' rows. The values of a pair are put with its first token: what is past the last one are zeros. */
 static void
 put(void *arg, int part, int parts)
 {
 	const struct put_job *j = arg;
 	const struct kv_span *s = j->s;
-	size_t from, to, first = 0, row, head = head_floats(j->D);
-	int g;
+	size_t from, to, first = 0, row, head = head_floats(j->tile->dtype, j->D);
+	int pair = j->tile->dtype == DT_BF16 ? 2 : 1, g;
 
 	for (mach_range(j->rows, 1, part, parts, &from, &to), row = from; row < to; row++) {
 		while (row >= first + s->n)
 			first += s++->n;
 		for (g = 0; g < j->G; g++) {
-			int token = s->past + (row - first);
-			float *page = s->page[token / KV_PAGE] + j->at;
+			int token = s->past + (row - first), slot = token % KV_PAGE;
+			float *keys = s->page[token / KV_PAGE] + j->at + g * head, *values = keys + j->G * head;
 			size_t at = (row * j->G + g) * j->D;
 
-			put_key(page + g * head, j->k + at, token % KV_PAGE, j->D, j->width);
-			put_value(page + (j->G + g) * head, j->v + at, token % KV_PAGE, j->D, j->width);
+			put_key(j->tile, keys, j->k + at, slot, j->D);
+			if (slot % pair == 0)
+				put_values(j->tile, values, j->v + at, (size_t)j->G * j->D, slot, row + 1 < first + s->n ? pair : 1, j->D);
+			else if (row == first)
+				put_second(j->tile, values, j->v + at, slot, j->D);
 		}
 	}
 }
@@ -85,10 +112,10 @@ count_rows(const struct kv_span *s, int nspans)
 	return n;
 }
 
-void
-cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
+static void
+kv_put(struct mach *m, enum dtype d, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
 {
-	struct put_job j = { s, at, k, v, G, D, count_rows(s, nspans), tile_best(DT_F32)->width };
+	struct put_job j = { s, at, k, v, G, D, count_rows(s, nspans), tile_best(d) };
 
 	mach_run_if(m, (double)j.rows * G * D, put, &j);
 }
@@ -147,9 +174,9 @@ static void
 unit(const struct job *j, const struct kv_span *s, size_t row, size_t u, int part)
 {
 	int one = s->n == 1, g = one ? (int)u * j->heads : (int)u % j->G, from = one ? 0 : (int)u / j->G * SPAN, to = s->n - from < SPAN ? s->n : from + SPAN;
-	size_t keys = (size_t)s->past + to, head = head_floats(j->D);
+	size_t keys = (size_t)s->past + to, head = head_floats(j->tile->dtype, j->D);
 	struct panels p = { .tile = j->tile, .n = keys, .D = j->D, .page = s->page, .kt_at = j->at + g * head, .v_at = j->at + (j->G + g) * head, .heads = 1, .head = head };
-	float *scratch = mach_scratch(j->m, part, QUERIES * scores_stride(keys));
+	float *scratch = mach_scratch(j->m, part, attend_room(keys, j->D));
 
 	if (one) {
 		p.heads = j->G - g < j->heads ? j->G - g : j->heads;
@@ -179,10 +206,10 @@ attend(void *arg, int part, int parts)
 	}
 }
 
-void
-cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
+static void
+attend_cached(struct mach *m, enum dtype d, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
 {
-	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(DT_F32), G, 0 };
+	struct job j = { out, q, s, nspans, H, G, D, at, m, tile_best(d), G, 0 };
 	double amount = 0;
 	int i;
 
@@ -191,4 +218,42 @@ cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_sp
 	for (i = 0; i < nspans; i++)
 		amount += (double)s[i].n * H * (s[i].past + s[i].n) * D;
 	mach_run_if(m, amount, attend, &j);
+}
+
+/* ---- floats, and bf16 numbers ---- */
+
+size_t
+cpu_kv_floats(int G, int D)
+{
+	return 2 * G * head_floats(DT_F32, D);
+}
+
+void
+cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
+{
+	kv_put(m, DT_F32, s, nspans, at, k, v, G, D);
+}
+
+void
+cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
+{
+	attend_cached(m, DT_F32, out, q, s, nspans, at, H, G, D);
+}
+
+size_t
+cpu_kv_floats_bf16(int G, int D)
+{
+	return 2 * G * head_floats(DT_BF16, D);
+}
+
+void
+cpu_kv_put_bf16(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D)
+{
+	kv_put(m, DT_BF16, s, nspans, at, k, v, G, D);
+}
+
+void
+cpu_attend_cached_bf16(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D)
+{
+	attend_cached(m, DT_BF16, out, q, s, nspans, at, H, G, D);
 }

@@ -1,7 +1,8 @@
 /* attend_rows.c - softmax(q k^T) v for one block of queries, over the tiles of gemm.h
  *
  * A block's scores against all earlier keys are held at once ([48, n], never [T, T]), so the softmax needs no rescaling and
- * every sum runs over absolute key positions: the result of a row does not depend on which rows share its block. */
+ * every sum runs over absolute key positions: the result of a row does not depend on which rows share its block. With a tile of bf16 numbers q, k, v
+ * and the exponentials are rounded, while scores and all sums, that of the exponentials too, are float. */
 #include "attend.h"
 
 #include <math.h>
@@ -45,13 +46,24 @@ scores_stride(size_t n)
 	return round_up(n, TILE_MAX_WIDTH) + LANES;
 }
 
+struct mat
+taken(const struct tile *t, const float *x, size_t ld, int D, size_t rows, float *room)
+{
+	size_t units = tile_units(t, D);
+
+	if (t->dtype == DT_F32)
+		return (struct mat){ x, ld, 1 };
+	take_rows(t, room, units, x, ld, rows, D);
+	return (struct mat){ room, units, 1 };
+}
+
 void
-scores(const struct tile *t, float *s, size_t lds, const float *q, size_t ldq, const float *kt, int D, size_t rows, size_t n)
+scores(const struct tile *t, float *s, size_t lds, struct mat q, const float *kt, int D, size_t rows, size_t n)
 {
 	size_t w = t->width, units = tile_units(t, D), j;
 
 	for (j = 0; j < n; j += w)
-		t->run(s + j, lds, q, ldq, 1, kt + j * units, units, rows, w, false);
+		t->run(s + j, lds, q.p, q.row, q.col, kt + j * units, units, rows, w, false);
 }
 
 void
@@ -83,20 +95,21 @@ times(float *x, float by, size_t n)
 
 /* The scores of all rows against keys 0..last: page by page, and of a page head by head, as they lie in memory. */
 static void
-all_scores(const struct panels *p, float *s, size_t lds, const float *q, size_t ldq, size_t rows, size_t last)
+all_scores(const struct panels *p, float *s, size_t lds, struct mat q, size_t rows, size_t last)
 {
 	size_t each = rows / p->heads, j, n, g;
 
 	if (!p->page)
-		scores(p->tile, s, lds, q, ldq, p->kt, p->D, rows, last);
+		scores(p->tile, s, lds, q, p->kt, p->D, rows, last);
 	for (j = 0; p->page && j < last; j += KV_PAGE) {
 		n = last - j < KV_PAGE ? last - j : KV_PAGE;
 		for (g = 0; g < (size_t)p->heads; g++)
-			scores(p->tile, s + g * each * lds + j, lds, q + g * each * ldq, ldq, p->page[j / KV_PAGE] + p->kt_at + g * p->head, p->D, each, n);
+			scores(p->tile, s + g * each * lds + j, lds, (struct mat){ q.p + g * each * q.row, q.row, 1 }, p->page[j / KV_PAGE] + p->kt_at + g * p->head,
+			       p->D, each, n);
 	}
 }
 
-/* out[rows, D] = s * values 0..last: one chain a number, carried on from page to page. */
+/* out[rows, D] = s * values 0..last, s in units: one chain a number, carried on from page to page. */
 static void
 all_values(const struct panels *p, float *out, size_t ldo, const float *s, size_t lds, size_t rows, size_t last)
 {
@@ -107,23 +120,31 @@ all_values(const struct panels *p, float *out, size_t ldo, const float *s, size_
 	for (j = 0; p->page && j < last; j += KV_PAGE) {
 		n = last - j < KV_PAGE ? last - j : KV_PAGE;
 		for (g = 0; g < (size_t)p->heads; g++)
-			times_panels(p->tile, out + g * each * ldo, ldo, (struct mat){ s + g * each * lds + j, lds, 1 }, p->page[j / KV_PAGE] + p->v_at + g * p->head,
-				     KV_PAGE, n, p->D, each, j > 0);
+			times_panels(p->tile, out + g * each * ldo, ldo, (struct mat){ s + g * each * lds + tile_units(p->tile, j), lds, 1 },
+				     p->page[j / KV_PAGE] + p->v_at + g * p->head, KV_PAGE, n, p->D, each, j > 0);
 	}
 }
 
+size_t
+attend_room(size_t n, int D)
+{
+	return QUERIES * (scores_stride(n) + D);
+}
+
 void
-attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t ldlse, const float *q, size_t ldq, size_t rows, size_t first, size_t step, float *s)
+attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t ldlse, const float *q, size_t ldq, size_t rows, size_t first, size_t step, float *room)
 {
 	size_t last = first + (rows - 1) * step + 1, lds = scores_stride(p->n), i;
-	float scale = 1 / sqrtf(p->D), max, sum[QUERIES];
+	float *s = room, scale = 1 / sqrtf(p->D), max, sum[QUERIES];
 
-	all_scores(p, s, lds, q, ldq, rows, last);
+	all_scores(p, s, lds, taken(p->tile, q, ldq, p->D, rows, room + QUERIES * lds), rows, last);
 	for (i = 0; i < rows; i++) {
 		sum[i] = softmax(s + i * lds, first + i * step + 1, last, scale, &max);
 		if (lse)
 			lse[i * ldlse] = max + logf(sum[i]);
 	}
+	if (p->tile->dtype != DT_F32)
+		take_rows(p->tile, s, lds, s, lds, rows, last);
 	all_values(p, out, ldo, s, lds, rows, last);
 	for (i = 0; i < rows; i++)
 		times(out + i * ldo, 1 / sum[i], p->D);

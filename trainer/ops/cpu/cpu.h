@@ -23,6 +23,9 @@ void cpu_attend_back_bf16(struct mach *m, float *dq, float *dk, float *dv, const
 size_t cpu_kv_floats(int G, int D);
 void cpu_kv_put(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D);
 void cpu_attend_cached(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D);
+size_t cpu_kv_floats_bf16(int G, int D);
+void cpu_kv_put_bf16(struct mach *m, const struct kv_span *s, int nspans, size_t at, const float *k, const float *v, int G, int D);
+void cpu_attend_cached_bf16(struct mach *m, float *out, const float *q, const struct kv_span *s, int nspans, size_t at, int H, int G, int D);
 void cpu_swiglu(struct mach *m, float *out, const float *gate, const float *up, int T, int F);
 void cpu_swiglu_back(struct mach *m, float *dgate, float *dup, const float *dout, const float *gate, const float *up, int T, int F);
 double cpu_cross_entropy(struct mach *m, float *logits, float *loss, const int *target, const float *weight, float scale, int T, int V);
