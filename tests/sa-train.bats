@@ -427,6 +427,19 @@ on_terminal() {
 	expect_status 0
 }
 
+@test "train: that the disk has no room for what the run will write is told at its beginning" {
+	jq '.hidden_size = 256 | .num_attention_heads = 4 | .num_key_value_heads = 2 | .head_dim = 64 | .intermediate_size = 8192' "$T/tiny/config.json" >shape.json
+	# A million checkpoints of 200 MB.
+	sa-train --init shape.json --model "$T/tiny" --data "$T/data.jsonl" --max-steps 10000000 --accum 1 --save-every 10 --keep 1000000 --out out --threads 1 2>log &
+	wait_until 60 grep -q 'steps of' log
+	kill $!
+	wait $! || true
+	grep -E 'out: only [0-9.]+ GB are free, what the run writes may take [0-9.]+: the model 0.1, checkpoints 0.2 each' log
+	train "${tiny[@]}" "${short[@]}" --out small --max-steps 3 --save-every 1
+	expect_status 0
+	[[ $stderr != *"are free"* ]]
+}
+
 @test "train: a closed standard error does not become the log" {
 	sa-train "${tiny[@]}" "${short[@]}" --out out --max-steps 3 <input 2>&-
 	assert_equal "$(jq -cs "map(.step)" out/log.jsonl)" "[1,2,3]"

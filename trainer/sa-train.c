@@ -73,7 +73,7 @@ static const struct opt opts[] = {
 	{ 0 },
 };
 
-/* Options that do not go together, or change nothing alone. */
+/* Options that do not go together. */
 static void
 check_together(void)
 {
@@ -90,8 +90,6 @@ check_together(void)
 		die(STATUS_USAGE, "--desirable-weight and --undesirable-weight go with --stage kto");
 	if (set.eval_data.n && set.eval_ratio > 0)
 		die(STATUS_USAGE, "--eval-data (eval_dataset) and --eval-ratio (val_size) are both given: one of them says what is evaluated");
-	if (set.eval_every && set.eval_data.n == 0 && set.eval_ratio <= 0)
-		warn("--eval-every without --eval-data or --eval-ratio: nothing is evaluated");
 }
 
 static void

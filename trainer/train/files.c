@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -56,6 +57,14 @@ dir_sync(const char *path, struct err *e)
 	if (fd >= 0)
 		close(fd);
 	return rc;
+}
+
+double
+dir_room(const char *path)
+{
+	struct statvfs st;
+
+	return statvfs(path, &st) == 0 ? (double)st.f_bavail * (double)st.f_frsize : 0;
 }
 
 void

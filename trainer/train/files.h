@@ -12,6 +12,7 @@
 char *path_join(const char *dir, const char *name);	/* dir/name */
 int dir_make(const char *path, struct err *e);		/* with its parents; there already is fine */
 int dir_sync(const char *path, struct err *e);
+double dir_room(const char *path);			/* bytes that may still be written there; 0: not known */
 void dir_remove(const char *path);			/* with the plain files in it; nothing when it is not there */
 
 int file_write(const char *path, const void *p, size_t n, struct err *e);

@@ -355,6 +355,22 @@ say_samples(const struct run *r, const struct samples *s, const char *what)
 	     r->sampler.cutoff, lost);
 }
 
+/* A run of days that cannot write its model in the end is lost: is there room for that, and for the most checkpoints that are there at once? One more than is
+ * kept while it is written; where none are asked for, one when the run is stopped. */
+static void
+check_room(const struct run *r)
+{
+	const struct settings *set = r->set;
+	double rows = (double)r->grad.n, model = set->lora && !set->merge ? 4 * rows : (double)r->model->w.n * (r->source.dtype == DT_F32 ? 4 : 2);
+	double checkpoint = (set->lora ? 4 * rows : model) + 12 * rows, saves = set->save_every ? (double)r->schedule.steps / (double)set->save_every : 1;
+	double copies = fmin(set->save_every && !set->keep ? saves : (double)set->keep + 1, fmax(1, saves)), need = model + copies * checkpoint;
+	double room = dir_room(set->out);
+
+	if (r->saved < 0 && room > 0 && need > room)
+		warn("%s: only %.1f GB are free, what the run writes may take %.1f: the model %.1f, checkpoints %.1f each (see --keep)", set->out, room / 1e9,
+		     need / 1e9, model / 1e9, checkpoint / 1e9);
+}
+
 static void
 announce(const struct run *r)
 {
@@ -363,6 +379,8 @@ announce(const struct run *r)
 		say_samples(r, &r->eval_samples, "samples to evaluate with");
 	if (r->set->eval_ratio > 0)
 		warn("%zu samples of them are set aside to evaluate with", r->samples.n - r->data.packs.at[r->data.packs.n]);
+	if (r->set->eval_every && r->eval.packs.n == 0)
+		warn("--eval-every without --eval-data or --eval-ratio: nothing is evaluated");
 	if (r->set->pack)
 		warn("%zu packs, filled to %.1f%%", r->data.packs.n, 100.0 * (double)run_amount(r, &r->data, NULL, 0, r->data.packs.n).tokens /
 		     (double)r->data.packs.n / r->sampler.cutoff);
@@ -458,6 +476,8 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	rc = find_start_for_all(r, e);
 	if (rc != 0)
 		return rc;
+	if (comm->rank == 0)
+		check_room(r);
 	announce(r);
 	if (put_on_device(r, e) < 0)
 		return -1;
