@@ -93,7 +93,7 @@ $B/fail.so $B/kill.so:
 $B/unit/%: $B/tests/unit/%.o $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(MODEL) $(NET) $(BASE)
-$(addprefix $B/unit/,draw guide queue schema stop turn): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmodel.a $B/libsa.a
+$(addprefix $B/unit/,draw engine guide queue schema stop turn): $B/unit/%: $B/tests/unit/%.o $(SERVE) $B/libmodel.a $B/libsa.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmicrohttpd $(MODEL) $(BASE)
 
