@@ -99,6 +99,15 @@ poison() {
 	printf '\377%.0s' $(seq 128) | dd of="$1/model.safetensors" bs=1 seek=$((8 + header + at + 128 * $2)) conv=notrunc status=none
 }
 
+# needs NAME... - the test's own programs, which `make check` builds and `make` alone does not
+needs() {
+	local name
+
+	for name; do
+		[ -x "$BUILD/$name" ] || { echo "there is no $BUILD/$name: make check builds it" | fail; return 1; }
+	done
+}
+
 # wait_until SECONDS COMMAND... - poll until it succeeds; fails when it never does
 wait_until() {
 	local end=$((SECONDS + $1))
@@ -117,6 +126,7 @@ wait_until() {
 start_fault() {
 	local name= options=()
 
+	needs fault
 	while [ "${1#-}" != "$1" ]; do
 		case $1 in
 		-n)	name=$2.; shift 2 ;;

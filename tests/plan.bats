@@ -13,6 +13,7 @@ together() { awk '/^together/ { print $2 }' output; }
 
 @test "plan: on the CPU a run takes what was planned, within 3%" {
 	if nm "$BUILD/sa-train" | grep -qE '__[at]san_init'; then skip "a sanitizer has memory of its own"; fi
+	needs bench-timed
 	jq -nc '[range(400)] | {text: map("The cat number \(.) is red.") | join(" ")}' >line
 	cat line line >data.jsonl
 	for again in none norms blocks; do

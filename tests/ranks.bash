@@ -8,6 +8,8 @@ mpi() {
 	# More processes than processors, maybe in a container. What the launchers of MPI never release is no leak of ours.
 	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
 	export ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS
+	# What a killed rank shared with the others goes with the test's folder, not into /dev/shm for ever.
+	export OMPI_MCA_btl_vader_backing_directory=$BATS_TEST_TMPDIR
 	mpirun=(mpirun --oversubscribe --bind-to none)
 }
 
