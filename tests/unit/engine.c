@@ -78,14 +78,14 @@ all_done(int seconds)
 static void
 who_is_made_room_for_is_not_overtaken_by_what_was_put_back_for_it(void)
 {
-	struct engine_options o = { .dir = TEACHER, .name = "m", .threads = 2, .max_active = JOBS, .turn_tokens = 256, .queue = JOBS };
+	struct engine_options o = { .dir = TEACHER, .name = "m", .weights = WEIGHTS_F32, .threads = 2, .max_active = JOBS, .turn_tokens = 256, .queue = JOBS };
 	struct engine_stats s;
 	struct config c;
 	struct err e;
 
 	if (!CHECK(config_read(&c, TEACHER, &e) == 0))
 		return;
-	o.kv_bytes = PAGES * kv_page_bytes(&c, &ops_cpu);
+	o.kv_bytes = PAGES * kv_page_bytes(&c, &ops_cpu);	/* float weights' */
 	sem_init(&started, 0, 0);
 	sem_init(&done, 0, 0);
 	engine = engine_start(&o, submit_all, NULL);
@@ -93,6 +93,7 @@ who_is_made_room_for_is_not_overtaken_by_what_was_put_back_for_it(void)
 	if (!CHECK(all_done(60)))
 		return;		/* it holds its lock: it cannot be stopped */
 	engine_stats(engine, &s);
+	CHECK_INT(s.pages, PAGES);
 	CHECK_INT(s.put_back, 2);
 	CHECK_INT(s.generated_tokens, 1 + 3 * 8);
 	engine_stop(engine);
