@@ -152,6 +152,8 @@ a_bad_record_is_named_by_file_and_line(void)
 	static const struct { const char *content, *where, *why; } bad[] = {
 		{ "{\"text\":\"a\"}\n\n{\"text\":1}\n", ":3: ", "no known kind of record" },
 		{ "{\"text\":\"a\"}\n{\"text\":\n", ":2: ", "" },
+		{ "{\"text\":\"a\\u0000\"}\n", ":1: ", "a string has a NUL" },
+		{ "[{\"text\":\"a\"}, {\"text\":\"a\\u0000\"}]", ":1: record 2: ", "a string has a NUL" },
 		{ "{\"text\":\"a\"}\n[1]\n", ":2: ", "not a JSON object" },
 		{ "{\"messages\":{}}\n", ":1: ", "\"messages\" is not an array" },
 		{ "{\"messages\":[{\"role\":\"user\"}]}\n", ":1: ", "messages[0]" },

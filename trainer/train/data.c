@@ -57,6 +57,13 @@ add(struct reading *r, json_t *record, const char *text, size_t n, size_t line, 
 	return 0;
 }
 
+/* Python writes and reads it; no text that is trained on has one. */
+static const char *
+said(const json_error_t *je)
+{
+	return json_error_code(je) == json_error_null_character ? "a string has a NUL (\\u0000) in it" : je->text;
+}
+
 /* What is wrong with a line that is no record. */
 static int
 no_record(const struct reading *r, size_t line, const char *text, size_t n, const char *why, struct err *e)
@@ -84,7 +91,7 @@ read_lines(struct reading *r, int fd, struct err *e)
 		json_t *record = too_long ? NULL : json_loadb(p, n, JSON_DECODE_INT_AS_REAL, &je);
 
 		if (!record || (json_is_array(record) && r->s->record == 0)) {
-			no_record(r, lines_at(in), p, n, too_long ? "longer than 16 MiB" : je.text, e);
+			no_record(r, lines_at(in), p, n, too_long ? "longer than 16 MiB" : said(&je), e);
 			json_decref(record);
 			goto out;
 		}
@@ -128,7 +135,7 @@ read_elements(struct reading *r, const char *p, const char *end, size_t line, st
 		const char *next;
 
 		if (!record)
-			return err_set(e, "%s:%zu: record %zu: %s", r->path, line + (size_t)(je.line > 0 ? je.line - 1 : 0), r->s->record + 1, je.text);
+			return err_set(e, "%s:%zu: record %zu: %s", r->path, line + (size_t)(je.line > 0 ? je.line - 1 : 0), r->s->record + 1, said(&je));
 		next = p + je.position;
 		if (add(r, record, p, (size_t)(next - p), line, e) < 0)
 			return -1;
