@@ -68,6 +68,16 @@ refused() {
 	assert_equal "$(ls out/runs | wc -l)" 1
 }
 
+@test "recipe: a checkpoint after every epoch" {
+	recipe "dataset: plain, shared" "num_train_epochs: 3" "per_device_train_batch_size: 2" "save_strategy: epoch" "save_steps: 1"
+	train "${here[@]}" --config r.yaml
+	expect_status 0
+	assert_equal "$(ls -d out/step_* | xargs)" "out/step_2 out/step_4 out/step_6"
+	train "${here[@]}" --dataset-info data/dataset_info.json --data plain --data shared --batch 2 --accum 1 --save-epochs --keep 1 --out last
+	expect_status 0
+	assert_equal "$(ls -d last/step_*)" last/step_6
+}
+
 @test "recipe: what is not here, not known or not right is refused with file and line" {
 	refused "learning_rte: 1" "learning_rte: not known here"
 	refused "learning_rate: fast" "learning_rate: 'fast' is no number from 0 to 1000"

@@ -51,6 +51,7 @@ static const struct opt opts[] = {
 	{ "clip", 0, OPT_NUM, &set.clip, "X", "largest norm of the gradients, 0: any (default 1)", 0, 1e30 },
 	{ "seed", 0, OPT_INT, &set.seed, "N", "of the sample order and of a new model (default 42)", 0, LLONG_MAX },
 	{ "save-every", 0, OPT_INT, &set.save_every, "N", "a checkpoint with the training state every N steps", 0, 1e9 },
+	{ "save-epochs", 0, OPT_FLAG, &set.save_epochs, NULL, "a checkpoint after every epoch instead", 0, 0 },
 	{ "keep", 0, OPT_INT, &set.keep, "K", "how many of them to keep, 0: all (default 2)", 0, 1e6 },
 	{ "freeze", 0, OPT_LIST, &set.freeze, "PATTERN", "do not train tensors whose name matches this shell pattern (repeatable)", 0, 0 },
 	{ "stage", 0, OPT_ENUM, &set.stage, "sft|dpo|kto", "on responses, or on which of them are better: pairs, for kto also labelled responses (default sft)", 0, 0 },

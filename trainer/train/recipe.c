@@ -309,7 +309,7 @@ static const struct rule rules[] = {
 	{ "evaluation_strategy", keep_eval_strategy, NULL, "no|steps|epoch" },
 	{ "eval_steps", keep_eval_steps, NULL, NULL },
 	{ "output_dir", output_dir, "out", NULL },
-	{ "save_strategy", keep_save_strategy, NULL, "no|steps" },
+	{ "save_strategy", keep_save_strategy, NULL, "no|steps|epoch" },
 	{ "save_steps", keep_save_steps, NULL, NULL },
 	{ "save_total_limit", value, "keep", NULL },
 	{ "save_safetensors", only, NULL, YES },
@@ -476,7 +476,9 @@ conclude(struct reading *r, struct err *e)
 	if (rc == 0 && strcasecmp(strategy, "steps") == 0)
 		rc = r->eval_steps ? set_by(r, "eval-every", "eval_steps", r->eval_steps, e) :
 		     set_by(r, "eval-every", "logging_steps", r->logging_steps ? r->logging_steps : "500", e);
-	if (rc == 0 && !(r->save_strategy && strcasecmp(r->save_strategy, "no") == 0))
+	if (rc == 0 && r->save_strategy && strcasecmp(r->save_strategy, "epoch") == 0)
+		rc = opt_set(r->table, "save-epochs", NULL, e);
+	else if (rc == 0 && !(r->save_strategy && strcasecmp(r->save_strategy, "no") == 0))
 		rc = set_by(r, "save-every", "save_steps", r->save_steps ? r->save_steps : "500", e);
 	if (rc == 0 && r->lora)
 		rc = adapters(r, e);

@@ -46,7 +46,7 @@ struct run {
 	struct schedule schedule;
 	size_t window;			/* packs a step */
 	size_t micro;			/* packs a micro-batch */
-	long steps_per_epoch, eval_every;
+	long steps_per_epoch, eval_every, save_every;	/* save_every 0: only where it is stopped */
 	struct mach *mach;
 	struct model *model;
 	bool *trained;			/* which of the model's tensors are; NULL: all */

@@ -61,6 +61,7 @@ plan(struct run *r)
 	r->micro = (size_t)set->batch;
 	r->window = (size_t)set->batch * (size_t)set->accum;
 	r->steps_per_epoch = (long)((r->data.packs.n + r->window - 1) / r->window);
+	r->save_every = set->save_epochs ? r->steps_per_epoch : (long)set->save_every;
 	r->eval_every = set->eval_every ? (long)set->eval_every : r->steps_per_epoch;
 	steps = set->max_steps ? (long)set->max_steps : (long)ceil((double)r->steps_per_epoch * set->epochs);
 	r->schedule = (struct schedule){ .kind = (enum schedule_kind)set->schedule, .lr = set->lr, .steps = steps };
@@ -177,7 +178,7 @@ find_start(struct run *r, struct err *e)
 	r->state.run = NULL;
 	if (rc < 0)
 		return -1;
-	checkpoint_prune(out, finished && !r->set->save_every ? 0 : r->set->keep ? (long)r->set->keep : LONG_MAX, r->state.best);	/* killed before that? */
+	checkpoint_prune(out, finished && !r->save_every ? 0 : r->set->keep ? (long)r->set->keep : LONG_MAX, r->state.best);	/* killed before that? */
 	if (finished)
 		return 1;
 	r->saved = latest;
@@ -362,8 +363,8 @@ check_room(const struct run *r)
 {
 	const struct settings *set = r->set;
 	double rows = (double)r->grad.n, model = set->lora && !set->merge ? 4 * rows : (double)r->model->w.n * (r->source.dtype == DT_F32 ? 4 : 2);
-	double checkpoint = (set->lora ? 4 * rows : model) + 12 * rows, saves = set->save_every ? (double)r->schedule.steps / (double)set->save_every : 1;
-	double copies = fmin(set->save_every && !set->keep ? saves : (double)set->keep + 1, fmax(1, saves)), need = model + copies * checkpoint;
+	double checkpoint = (set->lora ? 4 * rows : model) + 12 * rows, saves = r->save_every ? (double)r->schedule.steps / (double)r->save_every : 1;
+	double copies = fmin(r->save_every && !set->keep ? saves : (double)set->keep + 1, fmax(1, saves)), need = model + copies * checkpoint;
 	double room = dir_room(set->out);
 
 	if (r->saved < 0 && room > 0 && need > room)

@@ -269,7 +269,7 @@ finish_here(struct run *r, struct err *e)
 		lora_merge(r->model);
 	if (checkpoint_finish(r->set->out, &r->source, r->model, state_of(r), e) < 0)
 		return -1;
-	if (!r->set->save_every)
+	if (!r->save_every)
 		prune(r, 0);
 	return 0;
 }
@@ -277,7 +277,7 @@ finish_here(struct run *r, struct err *e)
 static int
 finish(struct run *r, struct err *e)
 {
-	if (r->set->save_every && save(r, e) < 0)
+	if (r->save_every && save(r, e) < 0)
 		return -STATUS_IO;
 	if (r->engine->get(r->engine, e) < 0)
 		return run_lost(r, "saving after step", r->optim.step, e);
@@ -288,7 +288,7 @@ finish(struct run *r, struct err *e)
 static int
 between(struct run *r, struct err *e)
 {
-	long every = (long)r->set->save_every, step = r->optim.step;
+	long every = r->save_every, step = r->optim.step;
 	bool better = false;
 	int rc;
 

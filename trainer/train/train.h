@@ -35,7 +35,7 @@ struct settings {
 	double lr, epochs, warmup_ratio, decay, beta1, beta2, eps, clip, eval_ratio, peak;
 	long long batch, accum, cutoff, seed, max_steps, warmup_steps, max_samples, save_every, keep, eval_every, threads;
 	int schedule, loss_norm, store, compute, recompute;
-	bool resume, pack;
+	bool resume, pack, save_epochs;
 	struct opt_list freeze;		/* patterns of the names of tensors that stay as they are */
 	const char *lora;		/* r:alpha:targets; NULL: no adapters */
 	bool merge;			/* adapters into the finished model */
