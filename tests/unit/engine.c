@@ -42,12 +42,12 @@ submit(uint64_t client, int first, int n, int generate)
 	return j;
 }
 
-/* On the engine's thread before it admits anybody, so that the turns are the same in every run. Places go first to client 1, who came last, then to 2, in turn:
- * to jobs[2], [0], [3] and [1], a page each.
+/* On the engine's thread before it admits anybody, so that the turns are the same in every run. Places go first to client 1, who came last, then to 2, in
+ * turn: to jobs[2], [0], [3] and [1], a page each.
  *
  * Turn 1: all prompts are computed; jobs[0] has its only token and gives its page back.
  * Turn 2: jobs[2] needs a second page and takes that one; jobs[1] needs a second one, finds none and, being the last, is put back.
- * Then client 2 has no place, jobs[1] is two pages and there is one, so client 1, who has two places, gives that of jobs[3] up. */
+ * Then client 2 has no place, jobs[1] needs two pages and there is one, so client 1, who has two places, gives that of jobs[3] up. */
 static void
 submit_all(void *arg, const char *why)
 {
@@ -78,7 +78,8 @@ all_done(int seconds)
 static void
 who_is_made_room_for_is_not_overtaken_by_what_was_put_back_for_it(void)
 {
-	struct engine_options o = { .dir = TEACHER, .name = "m", .weights = WEIGHTS_F32, .threads = 2, .max_active = JOBS, .turn_tokens = 256, .queue = JOBS };
+	struct engine_options o = { .dir = TEACHER, .name = "m", .weights = WEIGHTS_F32, .threads = 2, .max_active = JOBS, .turn_tokens = 256,
+				    .queue = JOBS };
 	struct engine_stats s;
 	struct config c;
 	struct err e;
