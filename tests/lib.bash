@@ -108,6 +108,12 @@ needs() {
 	done
 }
 
+# shim NAME - LD_PRELOAD for a shim of tests/torture: AddressSanitizer wants to be loaded before it
+shim() {
+	if nm "$BUILD/sa-train" | grep -q __asan_init; then printf '%s:' "$(cc -print-file-name=libasan.so)"; fi
+	echo "$BUILD/$1"
+}
+
 # wait_until SECONDS COMMAND... - poll until it succeeds; fails when it never does
 wait_until() {
 	local end=$((SECONDS + $1))

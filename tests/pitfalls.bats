@@ -55,7 +55,7 @@ close() { jq -en "($1 - $2 | fabs) <= $3 * ($2 | fabs)" >/dev/null || { echo "$1
 	# Saved as bfloat16, killed and resumed: the weights of 32 bits are in state.bin.
 	run=("${tiny[@]}" --lr 6e-7 --warmup-ratio 0 --batch 5 --accum 1 --epochs 4 --dtype bf16 --save-every 5)
 	train "${run[@]}" --out whole
-	{ KILL_AT=50 LD_PRELOAD=$BUILD/kill.so "$BUILD/sa-train" "${run[@]}" --out cut 2>log || true; } 2>/dev/null
+	{ KILL_AT=50 LD_PRELOAD=$(shim kill.so) "$BUILD/sa-train" "${run[@]}" --out cut 2>log || true; } 2>/dev/null
 	[ -e cut/step_5/state.bin ] && [ ! -e cut/model.safetensors ]
 	train "${run[@]}" --out cut --resume
 	expect_status 0
@@ -74,7 +74,7 @@ close() { jq -en "($1 - $2 | fabs) <= $3 * ($2 | fabs)" >/dev/null || { echo "$1
 		rm -rf cut
 		for life in 1 2; do
 			status=0
-			{ KILL_AT=$at LD_PRELOAD=$BUILD/kill.so "$BUILD/sa-train" "${run[@]}" --out cut --resume 2>stderr || status=$?; } 2>/dev/null
+			{ KILL_AT=$at LD_PRELOAD=$(shim kill.so) "$BUILD/sa-train" "${run[@]}" --out cut --resume 2>stderr || status=$?; } 2>/dev/null
 			case $status in
 			0) ;;
 			137) killed=yes ;;

@@ -171,7 +171,7 @@ no_ranks() { [ -z "$(rank_pid 0)$(rank_pid 1)" ]; }
 	ranks 2 "${run[@]}" whole
 	# Of rank 0's calls that change a file about 60 are MPI's, and 30 more the first steps' and the first save's.
 	status=0
-	timeout 60 "${mpirun[@]}" -np 2 sh -c '[ $OMPI_COMM_WORLD_RANK != 0 ] || export KILL_AT=95 LD_PRELOAD='"$BUILD"'/kill.so; exec "$@"' sh \
+	timeout 60 "${mpirun[@]}" -np 2 sh -c '[ $OMPI_COMM_WORLD_RANK != 0 ] || export KILL_AT=95 LD_PRELOAD='"$(shim kill.so)"'; exec "$@"' sh \
 		"$BUILD/sa-train" "${run[@]}" cut 2>stderr || status=$?
 	stderr=$(cat stderr)
 	expect_status 137
