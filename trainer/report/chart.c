@@ -259,9 +259,10 @@ draw_curves(struct plot *p, const void *data)
 	}
 	p->height = (narrow(p) ? 240 : 340) + 20 * shown;
 	buf_addf(&p->script,
-		"set xrange [*:*] noextend\nset yrange [%s:*]\nset grid noxtics ytics\nset xlabel 'step'\nset ylabel '%s' offset 1\n"
+		"set xrange [*:*] noextend\nset yrange [%s:*]\nset grid noxtics ytics\nset xlabel 'step'\n"
+		"set label '%s' at screen %.4f,graph 0.5 center rotate by 90 textcolor rgb '#46505a'\n"
 		"set format y '%%g'\nset lmargin at screen %.4f\nset rmargin at screen %.4f\nset key above left vertical maxcols 1 Left reverse samplen 2 textcolor rgb '#23292f'\n",
-		c->from_zero ? "0" : "*", c->ylabel, 78.0 / p->width, 1 - 18.0 / p->width);
+		c->from_zero ? "0" : "*", c->ylabel, 10.0 / p->width, 78.0 / p->width, 1 - 18.0 / p->width);
 	for (size_t i = 0; i < c->n; i++) {
 		const struct curve *v = &c->v[i];
 		const char *color = run_colors[(size_t)v->color % (sizeof run_colors / sizeof *run_colors)];
