@@ -154,6 +154,29 @@ a_mapped_checkpoint_gives_the_same_bits_alone_and_among_8_and_32(void)
 	mach_free(alone);
 }
 
+/* Keys and values are kept as what the products take: bf16 numbers take half the room of floats. */
+static void
+attention_is_of_the_numbers_that_the_products_are_of(void)
+{
+	static const struct { const char *dir; enum weights_as as; bool bf16; } cases[] = {
+		{ GOLDEN "tied-bf16", WEIGHTS_AUTO, true }, { GOLDEN "tied-bf16", WEIGHTS_INT8, true }, { GOLDEN "tied-bf16", WEIGHTS_F32, false },
+		{ GOLDEN "tied", WEIGHTS_AUTO, false }, { GOLDEN "tied", WEIGHTS_BF16, true },
+	};
+	struct err e;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct model *m = model_open(cases[i].dir, cases[i].as, mach, &e);
+		int G, D;
+
+		if (!CHECK(m))
+			continue;
+		G = m->c.kv_heads;
+		D = m->c.head_dim;
+		CHECK_INT(m->ops->kv_floats(G, D), ops_cpu.kv_floats(G, D) / (cases[i].bf16 && ops_cpu_has_bf16() ? 2 : 1));
+		model_free(m);
+	}
+}
+
 /* ---- files ---- */
 
 static char tmp[] = "/tmp/sa-model.XXXXXX";
@@ -284,6 +307,7 @@ main(void)
 	RUN(gradients_equal_those_of_torch);
 	RUN(int8_and_bf16_cost_little_perplexity);
 	RUN(a_mapped_checkpoint_gives_the_same_bits_alone_and_among_8_and_32);
+	RUN(attention_is_of_the_numbers_that_the_products_are_of);
 	RUN(a_saved_model_loads_as_it_was);
 	RUN(loading_names_the_tensor_that_does_not_fit);
 	RUN(a_new_model_is_normal_with_the_configured_range_and_depends_on_the_seed_only);
