@@ -12,6 +12,7 @@
 #include "cpu.h"
 
 #define SPAN (8 * QUERIES)
+#define ROWS (2 * TALL)	/* of a prompt's block: the scores of more would not stay in the second cache where the context is long */
 
 /* One kv head's keys, or values, of a page. */
 static size_t
@@ -164,7 +165,7 @@ many_tokens(const struct job *j, const struct panels *p, size_t row, int past, i
 		for (t = from; t < to; t += rows) {
 			size_t at = ((row + t) * j->H + h) * j->D;
 
-			rows = to - t < QUERIES ? to - t : QUERIES;
+			rows = to - t < ROWS ? to - t : ROWS;
 			attend_rows(p, j->out + at, ld, NULL, 0, j->q + at, ld, rows, past + t, 1, s);
 		}
 }

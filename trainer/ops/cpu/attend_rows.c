@@ -7,6 +7,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #include "vec.h"
 
@@ -84,6 +87,74 @@ softmax(float *s, size_t n, size_t end, float scale, float *max)
 	return row_exp(s, scale, *max, n);
 }
 
+#ifdef __x86_64__
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512bf16")))
+
+/* 2^x, x <= 0, within 2e-7: the polynomial of Cephes' exp2f (Moshier). */
+static inline TARGET __m512
+exp2_512(__m512 x)
+{
+	__m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT), f = _mm512_sub_ps(x, n), p = _mm512_set1_ps(1.535336188319500e-4f);
+
+	p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.339887440266574e-3f));
+	p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.618437357674640e-3f));
+	p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.550332471162809e-2f));
+	p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.402264791363012e-1f));
+	p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.931472028550421e-1f));
+	return _mm512_scalef_ps(_mm512_fmadd_ps(p, f, _mm512_set1_ps(1)), n);
+}
+
+/* Lanes i..n of a row's vector that begins at i. */
+static inline __mmask16
+lanes(size_t i, size_t n)
+{
+	return i + LANES <= n ? 0xffff : i < n ? (__mmask16)((1u << (n - i)) - 1) : 0;
+}
+
+/* softmax() that leaves the exponentials as pairs of bf16 numbers. */
+static TARGET float
+softmax_pairs(float *s, size_t n, size_t end, float scale, float *max)
+{
+	__m512 most = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps(), by = _mm512_set1_ps(scale * 1.44269504f), low, high;
+	size_t i;
+
+	for (i = 0; i < n; i += LANES)
+		most = _mm512_mask_max_ps(most, lanes(i, n), _mm512_maskz_loadu_ps(lanes(i, n), s + i), most);
+	*max = _mm512_reduce_max_ps(most);
+	most = _mm512_set1_ps(*max);
+	*max *= scale;
+	for (i = 0; i < end; i += 2 * LANES) {
+		__mmask16 l = lanes(i, n), h = lanes(i + LANES, n);
+
+		low = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(l, s + i), most), by);
+		high = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(h, s + i + LANES), most), by);
+		low = _mm512_maskz_mov_ps(l, exp2_512(low));
+		high = _mm512_maskz_mov_ps(h, exp2_512(high));
+		sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+		_mm512_storeu_si512(s + i / 2, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+	}
+	return _mm512_reduce_add_ps(sum);
+}
+
+#endif
+
+/* The exponentials of a row as the tile takes them, and their sum. */
+static float
+row_softmax(const struct tile *t, float *s, size_t n, size_t end, float scale, float *max)
+{
+	float sum;
+
+#ifdef __x86_64__
+	if (t->dtype == DT_BF16 && t->isa == ISA_AVX512BF16)
+		return softmax_pairs(s, n, end, scale, max);
+#endif
+	sum = softmax(s, n, end, scale, max);
+	if (t->dtype == DT_BF16)
+		take_rows(t, s, 0, s, 0, 1, end);
+	return sum;
+}
+
 CLONES static void
 times(float *x, float by, size_t n)
 {
@@ -139,12 +210,10 @@ attend_rows(const struct panels *p, float *out, size_t ldo, float *lse, size_t l
 
 	all_scores(p, s, lds, taken(p->tile, q, ldq, p->D, rows, room + QUERIES * lds), rows, last);
 	for (i = 0; i < rows; i++) {
-		sum[i] = softmax(s + i * lds, first + i * step + 1, last, scale, &max);
+		sum[i] = row_softmax(p->tile, s + i * lds, first + i * step + 1, last, scale, &max);
 		if (lse)
 			lse[i * ldlse] = max + logf(sum[i]);
 	}
-	if (p->tile->dtype != DT_F32)
-		take_rows(p->tile, s, lds, s, lds, rows, last);
 	all_values(p, out, ldo, s, lds, rows, last);
 	for (i = 0; i < rows; i++)
 		times(out + i * ldo, 1 / sum[i], p->D);
