@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "layer.h"
 #include "serving_inside.h"
 
 #define SEND ((size_t)2 << 20)		/* elements of weights a transfer; the host keeps DEVICE_SENDS times that page-locked */
@@ -133,7 +134,7 @@ put_weights(struct serving *g, const struct serving_start *s)
 
 	for (int i = 0; !e && i < s->count; i++) {
 		const struct serving_tensor *t = &s->tensors[i];
-		uint16_t *to = serving_tensor_at(&g->place, &g->c, t->slot, t->layer);
+		uint16_t *to = serving_tensor_at(&g->place, t->slot, t->layer);
 
 		for (size_t k = 0, n; !e && k < t->count; k += n) {
 			n = t->count - k < SEND ? t->count - k : SEND;
@@ -176,17 +177,15 @@ choose(struct serving *g, const struct serving_start *s, struct err *e)
 static int
 tune(struct serving *g, const struct serving_start *s)
 {
-	const struct config *c = &g->c;
-	int C = c->hidden, F = c->ffn, S = serving_width(c), q = c->heads * c->head_dim, rows = g->shape.tokens;
-	const struct gpu_shape products[] = {
-		{ c->qkv_bias ? GPU_FORWARD_BIAS : GPU_FORWARD, S, rows, C, S },
-		{ GPU_FORWARD, C, rows, q, C },
-		{ GPU_FORWARD, 2 * F, rows, C, 2 * F },
-		{ GPU_FORWARD, C, rows, F, C },
-		{ GPU_FORWARD_FLOAT, g->place.logit_stride, g->place.head_rows, C, c->vocab },
-	};
+	struct gpu_shape products[JOINED + 1];
 
-	return gpu_matmul_tune(g->device.products, products, sizeof products / sizeof *products, s->tuned, (char *)g->device.memory + GPU_WORKSPACE,
+	for (int which = 0; which < JOINED; which++) {
+		struct columns c = layer_columns(&g->c, (enum joined)which);
+
+		products[which] = (struct gpu_shape){ c.has_bias ? GPU_FORWARD_BIAS : GPU_FORWARD, c.out, g->shape.tokens, c.in, c.out };
+	}
+	products[JOINED] = (struct gpu_shape){ GPU_FORWARD_FLOAT, g->place.logit_stride, g->place.head_rows, g->c.hidden, g->c.vocab };
+	return gpu_matmul_tune(g->device.products, products, JOINED + 1, s->tuned, (char *)g->device.memory + GPU_WORKSPACE,
 			       g->device.arena.size - GPU_WORKSPACE, s->say);
 }
 

@@ -1,24 +1,17 @@
 /* serving_pass.c - the layers and the head over a slice, in the order of kernels.h; products have all rows of their array (serving.h) */
 #include <string.h>
 
+#include "layer.h"
 #include "serving_inside.h"
 
+/* out[rows,out] from x[rows,in] */
 static int
-rotate(struct serving *g, const struct serving_layer *w)
+product(struct serving *g, int i, enum joined which, uint16_t *out, const uint16_t *x)
 {
-	const struct config *c = &g->c;
-	struct gpu *gpu = &g->device.gpu;
-	uint16_t *q = g->place.qkv, *k = q + (size_t)c->heads * (size_t)c->head_dim;
-	int S = serving_width(c), e = 0;
+	uint16_t *const *w = g->place.layer[i].w;
+	struct columns c = layer_columns(&g->c, which);
 
-	if (c->qk_norm) {
-		e = gpu_headnorm(gpu, q, S, NULL, q, S, w->qnorm, c->eps, g->T, c->heads, c->head_dim);
-		if (!e)
-			e = gpu_headnorm(gpu, k, S, NULL, k, S, w->knorm, c->eps, g->T, c->kv_heads, c->head_dim);
-	}
-	if (!e)
-		e = gpu_rope(gpu, q, S, g->pos, g->place.inv_freq, 1, g->T, c->heads, c->head_dim);
-	return e ? e : gpu_rope(gpu, k, S, g->pos, g->place.inv_freq, 1, g->T, c->kv_heads, c->head_dim);
+	return gpu_linear(g->device.products, out, c.out, x, w[c.weight[0]], c.has_bias ? w[c.bias[0]] : NULL, g->shape.tokens, c.in, c.out);
 }
 
 /* From h to what attention adds, in branch. */
@@ -27,20 +20,17 @@ attention(struct serving *g, int i)
 {
 	const struct config *c = &g->c;
 	const struct serving_place *p = &g->place;
-	const struct serving_layer *w = &p->layer[i];
 	struct gpu *gpu = &g->device.gpu;
-	struct gpu_matmul *m = g->device.products;
-	int S = serving_width(c), q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, rows = g->shape.tokens;
-	int e = gpu_linear(m, p->qkv, S, p->h, w->qkv, w->bias, rows, c->hidden, S);
+	int S = qkv_width(c), q = q_width(c), kv = kv_width(c), e = product(g, i, QKV, p->qkv, p->h);
 
 	g->kv.at = (size_t)i * gpu_kv_elements(c->kv_heads, c->head_dim);
 	if (!e)
-		e = rotate(g, w);
+		e = layer_rotate(gpu, c, p->layer[i].w, p->qkv, (struct qk_rstd){ NULL, NULL }, p->qkv, g->pos, p->inv_freq, g->T);
 	if (!e)
 		e = gpu_kv_put(gpu, &g->kv, p->qkv + q, p->qkv + q + kv, S, c->kv_heads, c->head_dim);
 	if (!e)
 		e = gpu_attend_cached(gpu, p->att, p->qkv, S, &g->kv, p->scratch, c->heads, c->kv_heads, c->head_dim);
-	return e ? e : gpu_linear(m, p->branch, c->hidden, p->att, w->o, NULL, rows, q, c->hidden);
+	return e ? e : product(g, i, O, p->branch, p->att);
 }
 
 /* From h to what the MLP adds, in branch. */
@@ -48,12 +38,11 @@ static int
 mlp(struct serving *g, int i)
 {
 	const struct serving_place *p = &g->place;
-	struct gpu_matmul *m = g->device.products;
-	int C = g->c.hidden, F = g->c.ffn, rows = g->shape.tokens, e = gpu_linear(m, p->gate_up, 2 * F, p->h, p->layer[i].gate_up, NULL, rows, C, 2 * F);
+	int e = product(g, i, GATE_UP, p->gate_up, p->h);
 
 	if (!e)
-		e = gpu_swiglu(&g->device.gpu, p->act, p->gate_up, g->T, F);
-	return e ? e : gpu_linear(m, p->branch, C, p->act, p->layer[i].down, NULL, rows, F, C);
+		e = gpu_swiglu(&g->device.gpu, p->act, p->gate_up, g->T, g->c.ffn);
+	return e ? e : product(g, i, DOWN, p->branch, p->act);
 }
 
 int
@@ -64,11 +53,11 @@ serving_layers(struct serving *g)
 	int C = g->c.hidden, e = gpu_embed(gpu, p->x, p->embed, g->ids, g->T, C);
 
 	for (int i = 0; !e && i < g->c.layers; i++) {
-		e = gpu_rmsnorm(gpu, p->h, NULL, i > 0 ? p->x : NULL, p->x, i > 0 ? p->branch : NULL, p->layer[i].ln1, g->c.eps, g->T, C);
+		e = gpu_rmsnorm(gpu, p->h, NULL, i > 0 ? p->x : NULL, p->x, i > 0 ? p->branch : NULL, p->layer[i].w[LN1], g->c.eps, g->T, C);
 		if (!e)
 			e = attention(g, i);
 		if (!e)
-			e = gpu_rmsnorm(gpu, p->h, NULL, p->x, p->x, p->branch, p->layer[i].ln2, g->c.eps, g->T, C);
+			e = gpu_rmsnorm(gpu, p->h, NULL, p->x, p->x, p->branch, p->layer[i].w[LN2], g->c.eps, g->T, C);
 		if (!e)
 			e = mlp(g, i);
 	}

@@ -6,21 +6,10 @@
 
 #include "err.h"
 #include "kernels.h"
+#include "layer.h"
 
 #define LOGITS ((size_t)64 << 20)	/* bytes of logits at a time */
 #define ALIGN 64			/* elements: where an array of weights may begin */
-
-static size_t
-width(const struct config *c)
-{
-	return (size_t)(c->heads + 2 * c->kv_heads) * (size_t)c->head_dim;
-}
-
-int
-serving_width(const struct config *c)
-{
-	return (int)width(c);
-}
 
 static int
 pages_of(int tokens)
@@ -48,38 +37,55 @@ serving_page(const struct config *c)
 
 /* ---- weights ---- */
 
-/* The next n elements; from == NULL: only counted. */
+/* The next n elements, behind those before them; from == NULL: only counted. */
 static uint16_t *
-next(uint16_t *from, size_t *at, size_t n)
+behind(uint16_t *from, size_t *at, size_t n)
 {
 	uint16_t *to = from ? from + *at : NULL;
 
-	*at += (n + ALIGN - 1) / ALIGN * ALIGN;
+	*at += n;
 	return to;
+}
+
+static uint16_t *
+next(uint16_t *from, size_t *at, size_t n)
+{
+	*at = (*at + ALIGN - 1) / ALIGN * ALIGN;
+	return behind(from, at, n);
+}
+
+static void
+lay_layer(uint16_t **w, const struct config *c, uint16_t *from, size_t *at)
+{
+	size_t C = (size_t)c->hidden, D = (size_t)c->head_dim;
+
+	w[LN1] = next(from, at, C);
+	w[LN2] = next(from, at, C);
+	if (c->qk_norm) {
+		w[QNORM] = next(from, at, D);
+		w[KNORM] = next(from, at, D);
+	}
+	for (int which = 0; which < JOINED; which++) {
+		struct columns j = layer_columns(c, (enum joined)which);
+
+		for (int k = 0; k < j.n; k++)
+			w[j.weight[k]] = (k ? behind : next)(from, at, (size_t)j.width[k] * (size_t)j.in);
+		for (int k = 0; k < j.n && j.has_bias; k++)
+			w[j.bias[k]] = (k ? behind : next)(from, at, (size_t)j.width[k]);
+	}
 }
 
 /* Point to the weights in the array at `from`; how many elements that are. */
 static size_t
 lay_weights(struct serving_place *p, const struct config *c, uint16_t *from)
 {
-	size_t C = (size_t)c->hidden, D = (size_t)c->head_dim, q = (size_t)c->heads * D, S = width(c), F = (size_t)c->ffn, V = (size_t)c->vocab, at = 0;
+	size_t C = (size_t)c->hidden, V = (size_t)c->vocab, at = 0;
 
 	p->embed = next(from, &at, V * C);
 	p->norm = next(from, &at, C);
 	p->head = c->tied ? p->embed : next(from, &at, V * C);
-	for (int i = 0; i < c->layers; i++) {
-		struct serving_layer *l = &p->layer[i];
-
-		l->ln1 = next(from, &at, C);
-		l->qkv = next(from, &at, S * C);
-		l->bias = c->qkv_bias ? next(from, &at, S) : NULL;
-		l->qnorm = c->qk_norm ? next(from, &at, D) : NULL;
-		l->knorm = c->qk_norm ? next(from, &at, D) : NULL;
-		l->o = next(from, &at, C * q);
-		l->ln2 = next(from, &at, C);
-		l->gate_up = next(from, &at, 2 * F * C);
-		l->down = next(from, &at, C * F);
-	}
+	for (int i = 0; i < c->layers; i++)
+		lay_layer(p->layer[i].w, c, from, &at);
 	return at;
 }
 
@@ -104,34 +110,11 @@ serving_weights(const struct config *c)
 	return n * sizeof(uint16_t);
 }
 
-static uint16_t *
-of_layer(const struct serving_layer *l, const struct config *c, enum slot slot)
-{
-	size_t C = (size_t)c->hidden, D = (size_t)c->head_dim, k = (size_t)c->heads * D, v = k + (size_t)c->kv_heads * D;
-
-	switch (slot) {
-	case LN1: return l->ln1;
-	case WQ: return l->qkv;
-	case WK: return l->qkv + k * C;
-	case WV: return l->qkv + v * C;
-	case BQ: return l->bias;
-	case BK: return l->bias + k;
-	case BV: return l->bias + v;
-	case QNORM: return l->qnorm;
-	case KNORM: return l->knorm;
-	case WO: return l->o;
-	case LN2: return l->ln2;
-	case WGATE: return l->gate_up;
-	case WUP: return l->gate_up + (size_t)c->ffn * C;
-	default: return l->down;
-	}
-}
-
 uint16_t *
-serving_tensor_at(const struct serving_place *p, const struct config *c, enum slot slot, int layer)
+serving_tensor_at(const struct serving_place *p, enum slot slot, int layer)
 {
 	if (layer >= 0)
-		return of_layer(&p->layer[layer], c, slot);
+		return p->layer[layer].w[slot];
 	return slot == EMBED ? p->embed : slot == NORM ? p->norm : p->head;
 }
 
@@ -146,8 +129,8 @@ take_slice(struct serving_place *p, struct arena *a, const struct serving_shape 
 	p->x = arena_take(a, "activations of a slice", row * C);
 	p->h = arena_take(a, "activations of a slice", row * C);
 	p->branch = arena_take(a, "activations of a slice", row * C);
-	p->qkv = arena_take(a, "activations of a slice", row * width(c));
-	p->att = arena_take(a, "activations of a slice", row * (size_t)c->heads * (size_t)c->head_dim);
+	p->qkv = arena_take(a, "activations of a slice", row * (size_t)qkv_width(c));
+	p->att = arena_take(a, "activations of a slice", row * (size_t)q_width(c));
 	p->gate_up = arena_take(a, "activations of a slice", row * 2 * F);
 	p->act = arena_take(a, "activations of a slice", row * F);
 	p->scratch = arena_take(a, "scratch of attention", gpu_attend_cached_scratch(s->spans, s->context, c->heads, c->head_dim));

@@ -15,9 +15,9 @@ struct serving_shape {
 	int context, pages;
 };
 
-/* Projections of the same input lie behind one another, so that they are one product. NULL: the family has none. */
+/* By enum slot, as training has them (place.h): projections of the same input, and their biases, lie behind one another, so that they are one product. */
 struct serving_layer {
-	uint16_t *ln1, *qkv, *bias, *qnorm, *knorm, *o, *ln2, *gate_up, *down;	/* [C] [S,C] [S] [D] [D] [C,H*D] [C] [2F,C] [C,F] */
+	uint16_t *w[PER_LAYER];	/* NULL: the family has none */
 };
 
 struct serving_place {
@@ -38,8 +38,6 @@ struct serving_place {
 	size_t page;			/* elements: of all layers */
 };
 
-/* S = (H + 2G) D */
-int serving_width(const struct config *c);
 /* Ints: ids, positions and wanted rows of T tokens, past and bounds of the spans, their pages. */
 size_t serving_tables(const struct serving_shape *s);
 /* Bytes of a page of the key-value caches, and of all weights. */
@@ -55,6 +53,6 @@ size_t serving_plan(const struct serving_shape *s);
 int serving_choose(struct serving_shape *s, size_t room);
 
 /* Where a tensor lies. */
-uint16_t *serving_tensor_at(const struct serving_place *p, const struct config *c, enum slot slot, int layer);
+uint16_t *serving_tensor_at(const struct serving_place *p, enum slot slot, int layer);
 
 #endif

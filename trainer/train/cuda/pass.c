@@ -3,54 +3,7 @@
 #include <stdio.h>
 
 #include "inside.h"
-
-/* Elements of a token: queries, keys or values alone, all three. */
-static int
-q_width(const struct cuda *g)
-{
-	return g->c.heads * g->c.head_dim;
-}
-
-static int
-kv_width(const struct cuda *g)
-{
-	return g->c.kv_heads * g->c.head_dim;
-}
-
-static int
-qkv_width(const struct cuda *g)
-{
-	return q_width(g) + 2 * kv_width(g);
-}
-
-/* Projections of one input: their weights lie behind one another, and so do the columns of the product. */
-enum joined { QKV, O, GATE_UP, DOWN };
-
-struct columns {
-	enum slot weight[3], bias[3];
-	enum projection projection[3];
-	int width[3], n;
-	int in, out;	/* all of them */
-	bool has_bias;
-};
-
-static struct columns
-columns_of(const struct cuda *g, enum joined which)
-{
-	int C = g->c.hidden, F = g->c.ffn, q = q_width(g), kv = kv_width(g);
-
-	switch (which) {
-	case QKV:
-		return (struct columns){ .weight = { WQ, WK, WV }, .bias = { BQ, BK, BV }, .projection = { PROJ_Q, PROJ_K, PROJ_V }, .width = { q, kv, kv }, .n = 3,
-					 .in = C, .out = qkv_width(g), .has_bias = g->c.qkv_bias };
-	case O:
-		return (struct columns){ .weight = { WO }, .projection = { PROJ_O }, .width = { C }, .n = 1, .in = q, .out = C };
-	case GATE_UP:
-		return (struct columns){ .weight = { WGATE, WUP }, .projection = { PROJ_GATE, PROJ_UP }, .width = { F, F }, .n = 2, .in = C, .out = 2 * F };
-	default:
-		return (struct columns){ .weight = { WDOWN }, .projection = { PROJ_DOWN }, .width = { C }, .n = 1, .in = F, .out = C };
-	}
-}
+#include "layer.h"
 
 /* ---- looking for what is not finite ---- */
 
@@ -80,7 +33,7 @@ static int
 product(struct cuda *g, int i, enum joined which, uint16_t *out, const uint16_t *x)
 {
 	const struct gpu_layer *w = &g->place.layer[i];
-	struct columns c = columns_of(g, which);
+	struct columns c = layer_columns(&g->c, which);
 	int at = 0, e = gpu_linear(g->device.products, out, c.out, x, w->w[c.weight[0]], c.has_bias ? w->w[c.bias[0]] : NULL, g->T, c.in, c.out);
 
 	for (int k = 0; !e && k < c.n; at += c.width[k++])
@@ -102,31 +55,19 @@ norm_input(struct cuda *g, int i, const uint16_t *from)
 	return e ? e : cuda_look(g, i, "input_layernorm", l->h1, g->c.hidden, 0, g->c.hidden);
 }
 
-/* Queries and keys as attention takes them, from the product; there they lie in place unless they have norms. */
 static int
 rotate(struct cuda *g, int i)
 {
-	const struct config *c = &g->c;
-	const struct gpu_layer *w = &g->place.layer[i];
 	const struct gpu_acts *l = &g->place.acts[i];
-	struct gpu *gpu = &g->device.gpu;
-	int S = qkv_width(g), q = q_width(g), e = 0;
 
-	if (c->qk_norm) {
-		e = gpu_headnorm(gpu, l->qk, S, l->qrstd, l->qkv, S, w->w[QNORM], c->eps, g->T, c->heads, c->head_dim);
-		if (!e)
-			e = gpu_headnorm(gpu, l->qk + q, S, l->krstd, l->qkv + q, S, w->w[KNORM], c->eps, g->T, c->kv_heads, c->head_dim);
-	}
-	if (!e)
-		e = gpu_rope(gpu, l->qk, S, g->pos, g->place.inv_freq, 1, g->T, c->heads, c->head_dim);
-	return e ? e : gpu_rope(gpu, l->qk + q, S, g->pos, g->place.inv_freq, 1, g->T, c->kv_heads, c->head_dim);
+	return layer_rotate(&g->device.gpu, &g->c, g->place.layer[i].w, l->qk, (struct qk_rstd){ l->qrstd, l->krstd }, l->qkv, g->pos, g->place.inv_freq, g->T);
 }
 
 static int
 look_at_attention(struct cuda *g, int i)
 {
 	const struct gpu_acts *l = &g->place.acts[i];
-	int S = qkv_width(g), q = q_width(g), kv = kv_width(g), e = 0;
+	int S = qkv_width(&g->c), q = q_width(&g->c), kv = kv_width(&g->c), e = 0;
 
 	e = cuda_look(g, i, g->c.qk_norm ? "self_attn.q_proj" : "self_attn.q", l->qkv, S, 0, q);
 	if (!e)
@@ -146,7 +87,7 @@ attention(struct cuda *g, int i)
 {
 	const struct config *c = &g->c;
 	const struct gpu_acts *l = &g->place.acts[i];
-	int S = qkv_width(g), q = q_width(g), kv = kv_width(g), e = product(g, i, QKV, l->qkv, l->h1);
+	int S = qkv_width(&g->c), q = q_width(&g->c), kv = kv_width(&g->c), e = product(g, i, QKV, l->qkv, l->h1);
 
 	if (!e)
 		e = rotate(g, i);
@@ -216,7 +157,7 @@ cuda_forward(struct cuda *g)
 static int
 product_back_x(struct cuda *g, int i, enum joined which, uint16_t *dx, const uint16_t *dout)
 {
-	struct columns c = columns_of(g, which);
+	struct columns c = layer_columns(&g->c, which);
 	int at = 0, e = gpu_linear_back_x(g->device.products, dx, 0, dout, c.out, g->place.layer[i].w[c.weight[0]], g->T, c.in, c.out);
 
 	for (int k = 0; !e && k < c.n; at += c.width[k++])
@@ -229,7 +170,7 @@ static int
 product_back_w(struct cuda *g, int i, enum joined which, const uint16_t *dout, const uint16_t *x)
 {
 	const struct gpu_layer *w = &g->place.layer[i];
-	struct columns c = columns_of(g, which);
+	struct columns c = layer_columns(&g->c, which);
 	int at = 0, e = 0;
 
 	for (int k = 0, next; !e && k < c.n; k = next) {
@@ -282,7 +223,7 @@ rotate_back(struct cuda *g, int i, uint16_t *dqkv)
 	const struct gpu_layer *w = &g->place.layer[i];
 	const struct gpu_acts *l = &g->place.acts[i];
 	struct gpu *gpu = &g->device.gpu;
-	int S = qkv_width(g), q = q_width(g), H = c->heads, G = c->kv_heads, D = c->head_dim, T = g->T;
+	int S = qkv_width(&g->c), q = q_width(&g->c), H = c->heads, G = c->kv_heads, D = c->head_dim, T = g->T;
 	int e = gpu_rope(gpu, dqkv, S, g->pos, g->place.inv_freq, -1, T, H, D);
 
 	if (!e)
@@ -302,7 +243,7 @@ attention_back(struct cuda *g, int i)
 	const struct gpu_layer *w = &p->layer[i];
 	const struct gpu_acts *l = &p->acts[i];
 	struct gpu *gpu = &g->device.gpu;
-	int C = c->hidden, S = qkv_width(g), q = q_width(g), kv = kv_width(g), T = g->T;
+	int C = c->hidden, S = qkv_width(&g->c), q = q_width(&g->c), kv = kv_width(&g->c), T = g->T;
 	uint16_t *dqkv = p->dwide, *datt = p->dwide + (size_t)T * (size_t)S;
 	int e = product_back_x(g, i, O, datt, p->dx);
 

@@ -3,6 +3,7 @@
  * The number of tokens T differs from one micro-batch to the next. Algorithms are chosen for the largest T of the run, rounded up so that runs of nearly the
  * same size share them, for half of it and for a quarter; what lies between takes the next larger one's (matmul.h). */
 #include "inside.h"
+#include "layer.h"
 
 enum { SIZES = 3, PRODUCTS = 15 };
 
@@ -42,25 +43,15 @@ trained(const struct cuda *g, enum slot slot)
 static void
 add_layers(struct list *l, const struct cuda *g, int T)
 {
-	const struct config *c = &g->c;
-	int C = c->hidden, F = c->ffn, q = c->heads * c->head_dim, S = q + 2 * c->kv_heads * c->head_dim;
+	static const enum gpu_product products[] = { GPU_FORWARD, GPU_BACK_X, GPU_BACK_W };
 
-	add(l, c->qkv_bias ? GPU_FORWARD_BIAS : GPU_FORWARD, S, T, C, S);
-	add(l, GPU_FORWARD, C, T, q, C);
-	add(l, GPU_FORWARD, 2 * F, T, C, 2 * F);
-	add(l, GPU_FORWARD, C, T, F, C);
-	add(l, GPU_BACK_X, S, T, C, S);
-	add(l, GPU_BACK_X, C, T, q, C);
-	add(l, GPU_BACK_X, 2 * F, T, C, 2 * F);
-	add(l, GPU_BACK_X, C, T, F, C);
-	if (trained(g, WQ))
-		add(l, GPU_BACK_W, S, T, C, S);
-	if (trained(g, WO))
-		add(l, GPU_BACK_W, C, T, q, C);
-	if (trained(g, WGATE))
-		add(l, GPU_BACK_W, 2 * F, T, C, 2 * F);
-	if (trained(g, WDOWN))
-		add(l, GPU_BACK_W, C, T, F, C);
+	for (int k = 0; k < 3; k++)
+		for (int which = 0; which < JOINED; which++) {
+			struct columns c = layer_columns(&g->c, (enum joined)which);
+
+			if (products[k] != GPU_BACK_W || trained(g, c.weight[0]))
+				add(l, products[k] == GPU_FORWARD && c.has_bias ? GPU_FORWARD_BIAS : products[k], c.out, T, c.in, c.out);
+		}
 }
 
 /* Those of head.c, for so many rows. */
