@@ -106,6 +106,7 @@ options(void)
 	o.memory = number("CUDASIM_MEMORY", "17179869184");
 	o.dies = getenv("CUDASIM_DIE") ? (int)number("CUDASIM_DIE", "0") : -1;
 	o.devices = (int)number("CUDASIM_DEVICES", "1");
+	o.slow = (float)number("CUDASIM_SLOW", "1");
 	read_lost(&o);
 	random_state = number("CUDASIM_SEED", "1") * 0x9e3779b97f4a7c15ull + 1;
 	return &o;

@@ -65,6 +65,7 @@ struct options {
 	const char *lost_kernel;	/* of the kernel whose name begins so, up to the colon; NULL: of any */
 	int devices;
 	int dies;		/* CUDASIM_DIE, or -1 */
+	float slow;		/* CUDASIM_SLOW: pretended time goes so many times as fast */
 };
 
 const struct options *options(void);

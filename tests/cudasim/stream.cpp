@@ -281,7 +281,7 @@ event_done(struct event *e)
 void
 time_passes(float ms)
 {
-	clock_ms += ms;
+	clock_ms += ms * options()->slow;
 }
 
 bool

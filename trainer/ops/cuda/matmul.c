@@ -16,6 +16,7 @@
 #include "matmul.h"
 
 enum { CANDIDATES = 16, TRIALS = 3, ALIGN = 16, MEMO = 256 };
+enum { EACH_MS = 2000, ALL_MS = 60000 };	/* of timing: no more algorithms of a product are tried after that */
 
 _Static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(((struct choice *)0)->algo), "an algorithm is 64 bytes");
 
@@ -27,6 +28,8 @@ struct gpu_matmul {
 	char card[256];
 	struct choice *tuned;	/* that were asked for */
 	size_t tuned_count;
+	double timed;		/* milliseconds that were measured */
+	int cut;		/* products of which not all algorithms were */
 	struct choice memo[MEMO];	/* what products take, by hash; T = 0: empty */
 };
 
@@ -368,19 +371,21 @@ time_of(struct gpu_matmul *m, const struct trial *t, const cublasLtMatmulAlgo_t 
 	if (cudaEventRecord(t->to, m->g->stream) != cudaSuccess || cudaEventSynchronize(t->to) != cudaSuccess ||
 	    cudaEventElapsedTime(&ms, t->from, t->to) != cudaSuccess)
 		return -1;
+	m->timed += ms;
 	return ms;
 }
 
 /* The fastest of the candidates. The first run of each is not looked at, for it may load the kernel; one that then takes twice as long as the best so far is
- * not run again. */
+ * not run again. When the time is over the first that runs is taken. */
 static int
 fastest(struct gpu_matmul *m, const struct trial *t, struct choice *best)
 {
 	cublasLtMatmulHeuristicResult_t results[CANDIDATES];
-	int n = candidates(m, &t->plan, results, CANDIDATES);
+	int n = candidates(m, &t->plan, results, CANDIDATES), i;
+	double end = m->timed + EACH_MS < ALL_MS ? m->timed + EACH_MS : ALL_MS;
 	float least = -1;
 
-	for (int i = 0; i < n; i++) {
+	for (i = 0; i < n && (least < 0 || m->timed < end); i++) {
 		const cublasLtMatmulAlgo_t *algo = &results[i].algo;
 		float ms = time_of(m, t, algo, 1) < 0 ? -1 : time_of(m, t, algo, 1);
 
@@ -392,6 +397,7 @@ fastest(struct gpu_matmul *m, const struct trial *t, struct choice *best)
 			memcpy(best->algo, algo, sizeof best->algo);
 		}
 	}
+	m->cut += i < n;
 	if (n < 0 || least >= 0)
 		return n < 0 ? -1 : 0;
 	return gpu_launched(m->g, "timing a product") ? -1 : gpu_refuse(m->g, "cuBLASLt: no algorithm runs");
@@ -462,6 +468,7 @@ gpu_matmul_tune(struct gpu_matmul *m, const struct gpu_shape *shapes, int n, con
 	struct err why;
 	int e = 0, unknown = 0, opened;
 
+	m->timed = m->cut = 0;
 	if (!file)
 		return 0;
 	opened = choices_open(&kept, file, m->card, cublasLtGetVersion(), false, &why);
@@ -481,6 +488,8 @@ gpu_matmul_tune(struct gpu_matmul *m, const struct gpu_shape *shapes, int n, con
 		say("timing the algorithms of %d matrix products on %s, once; the choices are kept in %s", unknown, m->card, file);
 	for (int i = 0; !e && i < n; i++)
 		e = tune(m, &kept, &shapes[i], scratch, size, say);
+	if (m->cut)
+		say("of %d matrix products not all algorithms were timed: %d s for one and %d s for all are the limit", m->cut, EACH_MS / 1000, ALL_MS / 1000);
 	choices_close(&kept);
 	memset(m->memo, 0, sizeof m->memo);
 	return e < 0 ? -1 : 0;

@@ -42,7 +42,8 @@ typedef void gpu_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)))
 
 /* Choose for n products what `file` knows, by time what it does not. scratch: device memory to work in, aligned to 256, `size` bytes; what is in it is
  * overwritten. A product that needs more (gpu_matmul_tune_scratch()) stays with the heuristics. file NULL: nothing is done. Where the file cannot be had nothing is
- * chosen, for the next run would choose otherwise; that, and that timing begins, is said. Waits for the stream. -1 with g->err set: the device failed. */
+ * chosen, for the next run would choose otherwise; that, that timing begins, and that it took too long (2 s for a product, 60 s for all: what was tried by then
+ * counts, the first of the heuristics at least) is said. Waits for the stream. -1 with g->err set: the device failed. */
 int gpu_matmul_tune(struct gpu_matmul *m, const struct gpu_shape *shapes, int n, const char *file, void *scratch, size_t size, gpu_say *say);
 size_t gpu_matmul_tune_scratch(const struct gpu_shape *s);
 /* A hash of all that was chosen: other choices may give other bits. 0: nothing was. */
