@@ -91,6 +91,27 @@ forward(struct gpu_matmul *m, const uint16_t *x, const uint16_t *w, int T, int K
 	return device_back(out, (size_t)T * N * sizeof *out);
 }
 
+/* x[T,K]: with a w of ones every sum shows how long the pieces are that it was added up in, for what is added to 2^24 one by one is lost. */
+static uint16_t *
+telling(int T, int K)
+{
+	float *x = host_alloc((size_t)T * K * sizeof *x);
+
+	for (int i = 0; i < T * K; i++)
+		x[i] = i % K ? 1 : 0x1p24f;
+	return dev16(x, (size_t)T * K);
+}
+
+static uint16_t *
+ones(int n)
+{
+	float *x = host_alloc((size_t)n * sizeof *x);
+
+	for (int i = 0; i < n; i++)
+		x[i] = 1;
+	return dev16(x, (size_t)n);
+}
+
 static char said[1000];
 
 static void __attribute__((format(printf, 1, 2)))
@@ -141,7 +162,7 @@ the_choice_is_timed_once_and_kept(void)
 {
 	enum { T = 64, K = 200, N = 96 };
 	static const struct gpu_shape shapes[] = { { GPU_FORWARD_FLOAT, N, T, K, N }, { GPU_BACK_W, N, T, K, N }, { GPU_FORWARD_FLOAT, N, T, K, N } };
-	uint16_t *x = dev16(noise16(T * K), T * K), *w = dev16(noise16(N * K), N * K);
+	uint16_t *x = telling(T, K), *w = ones(N * K);
 	float *before, *after;
 	char name[] = "algorithms.XXXXXX";
 	const char *file = no_file(name);
@@ -173,7 +194,7 @@ fewer_rows_take_the_choice_of_more(void)
 {
 	enum { K = 200, N = 96 };
 	static const struct gpu_shape large = { GPU_FORWARD_FLOAT, N, 64, K, N }, huge = { GPU_FORWARD_FLOAT, N, 80, K, N };
-	uint16_t *x = dev16(noise16(96 * K), 96 * K), *w = dev16(noise16(N * K), N * K);
+	uint16_t *x = telling(96, K), *w = ones(N * K);
 	float *all, *same;
 	char name[] = "algorithms.XXXXXX";
 	const char *file = no_file(name);
