@@ -45,6 +45,8 @@ the_1b_run_at_2048_tokens_fits_21_gib(void)
 	/* bytes a token and layer, beside the sums that norms and attention keep (4 (heads + 2)) */
 	CHECK_NUM(item(&p, "activations") / 2048 / 16, 51200 + 4 * 34, 0);
 	p = llama("cuda:24GiB");
+	CHECK(p.fits && p.keep == KEEP_PRODUCTS);	/* all would, without an eighth to spare */
+	p = llama("cuda:25GiB");
 	CHECK(p.fits && p.keep == KEEP_ALL);
 	CHECK_NUM(item(&p, "activations") / 2048 / 16, 75776 + 4 * 34, 0);
 	p = llama("cuda:20GiB");

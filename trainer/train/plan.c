@@ -171,9 +171,12 @@ time_of(struct plan *p, const struct planned *of)
 	const struct config *c = of->c;
 	struct per_token n = per_token(c);
 	double rows = of->tokens * of->accum, L = c->layers, V = c->vocab, size = of->device.cuda ? 2 : 4, again = p->keep == KEEP_BLOCKS ? 1 : 0;
+	double moved = 4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products;
 	double own = (double)of->trained / (of->ranks > 1 ? of->ranks : 1), qkvo = 0, mlp = 0, attend = 2.0 * L * c->heads * c->head_dim * of->length * rows;
 	int out, in;
 
+	if (p->keep != KEEP_ALL)	/* norms read what came in and after attention; on a card SwiGLU is made in passing by its backward */
+		moved += n.remade + 2 * n.in + (p->keep == KEEP_BLOCKS || !of->device.cuda ? n.products : 0) + again * n.attention;
 	for (enum projection j = 0; j < PROJECTIONS; j++) {
 		projection_shape(c, j, &out, &in);
 		*(j <= PROJ_O ? &qkvo : &mlp) += L * out * in;
@@ -183,7 +186,7 @@ time_of(struct plan *p, const struct planned *of)
 	if (c->lora.r)
 		work_of_adapters(p, of, rows, size, again);
 	work(p, of, IN_LAYERS, "attention", attend * (3 + again), 4 * size * rows * L * n.attention, ATTENTION);
-	work(p, of, IN_LAYERS, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * (4 * n.remade + 6 * n.in + 2 * n.attention + 2 * n.products), 1);
+	work(p, of, IN_LAYERS, "norms, rotation, SwiGLU, sums", 10 * rows * L * n.remade, size * rows * L * moved, 1);
 	work(p, of, IN_HEAD, "head", product(of, V * c->hidden, rows), of->accum * 3 * size * V * c->hidden, PRODUCTS);
 	work(p, of, IN_HEAD, "cross entropy", 10 * rows * V, 2 * size * rows * V, 1);
 	work(p, of, IN_UPDATE, "gradients to zero, their norm, AdamW", 14.0 * own, 4.0 * of->trained + 32 * own, 1);
@@ -201,6 +204,8 @@ void
 plan_make(struct plan *p, const struct planned *of)
 {
 	enum keep first = of->recompute ? (enum keep)of->recompute - 1 : KEEP_ALL, last = of->recompute ? first : KEEPS - 1;
+	double most = of->device.memory;
+	bool roomy;
 
 	for (enum keep k = first;; k++) {
 		*p = (struct plan){ .keep = k };
@@ -208,8 +213,9 @@ plan_make(struct plan *p, const struct planned *of)
 			memory_of_card(p, of);
 		else
 			memory_of_cpu(p, of);
-		p->fits = of->device.memory == 0 || p->total <= of->device.memory;
-		if (p->fits || k == last)
+		p->fits = most == 0 || p->total <= most;
+		roomy = most == 0 || !of->device.cuda || gpu_place_fits(k, first == last, (size_t)(p->total - CUDA_CONTEXT), (size_t)fmax(most - CUDA_CONTEXT, 0));
+		if ((p->fits && roomy) || k == last)
 			break;
 	}
 	time_of(p, of);

@@ -3,7 +3,7 @@
  * Memory. On the CPU everything is float, whatever products are of; the activations are what acts_new() takes, to the byte. Of a card it is what the GPU's engine
  * takes in one piece, to the byte, by its own code (cuda/place.h), and CUDA_CONTEXT for what CUDA takes by itself, which is a guess. The ladder: everything
  * is kept (75.8 kB a token and layer of Llama-3.2-1B); norms and SwiGLU are made again in the backward; of a block only what came in is kept, and all the
- * rest is made again. The first rung that fits is taken.
+ * rest is made again. The first rung that fits is taken; of a card's memory the first one leaves an eighth (cuda/place.h).
  *
  * Time. An operation takes its operations over the card's dense bf16 rate, or its bytes over the memory's rate, whichever is longer, and they are added up. The
  * datasheets' rates are not reached: of products 0.70 is taken (0.80 is the best shape's, 788 of 989 TFLOP/s on an H200), of copies 0.90 (4.3 of 4.8 TB/s), of

@@ -418,12 +418,18 @@ gpu_place_plan(const struct gpu_run *run, struct arena *plan)
 	return a->most;
 }
 
+bool
+gpu_place_fits(enum keep keep, bool only, size_t bytes, size_t most)
+{
+	return bytes <= (keep == KEEP_ALL && !only ? most - most / 8 : most);
+}
+
 size_t
 gpu_place_choose(struct gpu_run *run, bool only, size_t most)
 {
 	size_t bytes = gpu_place_plan(run, NULL);
 
-	while (bytes > most && !only && run->keep + 1 < KEEPS) {
+	while (!gpu_place_fits(run->keep, only, bytes, most) && !only && run->keep + 1 < KEEPS) {
 		run->keep++;
 		bytes = gpu_place_plan(run, NULL);
 	}

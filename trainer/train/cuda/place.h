@@ -140,8 +140,11 @@ bool gpu_part(const struct gpu_tensor *t, size_t at, size_t end, struct gpu_part
 
 /* The bytes that it would take, the products' workspace with it; into *plan, unless NULL, item by item. */
 size_t gpu_place_plan(const struct gpu_run *run, struct arena *plan);
-/* From run->keep on (`only`: no further), set it to the first rung of the ladder that takes at most `most` bytes. What it takes; when that is more than
- * `most`, it is the last one's. */
+/* Is a rung of the ladder taken that takes so many of `most` bytes? The first one is where it leaves an eighth of them to others (a desktop, what CUDA takes
+ * beside its context), or where no other may be (`only`): making norms and SwiGLU again costs about a hundredth of the time. */
+bool gpu_place_fits(enum keep keep, bool only, size_t bytes, size_t most);
+/* From run->keep on (`only`: no further), set it to the first rung of the ladder that fits. What it takes; when that is more than `most`, it is the last
+ * one's. */
 size_t gpu_place_choose(struct gpu_run *run, bool only, size_t most);
 
 #endif
