@@ -114,6 +114,21 @@ shim() {
 	echo "$BUILD/$1"
 }
 
+# same_bytes PROGRAM NAME - the tests NAME of this unit test read the same bytes back from the simulated GPU, in whatever order its threads, blocks and
+# streams run
+same_bytes() {
+	local order seed async
+
+	: >hashes
+	while read -r order seed async; do
+		if ! CUDASIM_ORDER=$order CUDASIM_SEED=$seed CUDASIM_ASYNC=$async T_NAME=$2 "$BUILD/unit/$1" >tap || ! grep '^# read back' tap >>hashes; then
+			{ echo "$order $seed $async:"; cat tap; } | fail
+			return 1
+		fi
+	done <<<$'fwd 1 late\nrev 1 late\nrand 1 rand\nrand 2 early'
+	assert_equal "$(sort -u hashes | wc -l)" 1
+}
+
 # wait_until SECONDS COMMAND... - poll until it succeeds; fails when it never does
 wait_until() {
 	local end=$((SECONDS + $1))
