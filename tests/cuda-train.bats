@@ -160,6 +160,13 @@ base() {
 	expect_status 0
 	cmp gpu/reference.bin cut/reference.bin
 	cmp gpu/adapter_model.safetensors cut/adapter_model.safetensors
+	rm -rf cpu gpu
+	pairs=("${pairs[@]/dpo/kto}")
+	train "${pairs[@]}" --compute f32 --out cpu
+	expect_status 0
+	train "${pairs[@]}" --device cuda --out gpu
+	expect_status 0
+	near gpu cpu
 }
 
 @test "cuda-train: what is not there, or does not fit, is told" {
