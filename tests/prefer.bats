@@ -74,6 +74,97 @@ same_as() {
 	expect_stderr_has "pref-beta was 0.3, now is 0.2"
 }
 
+# stopped_at N SIGNAL OUT ARG... - train, with that signal when the reference's file is written for the Nth time; two seconds pass with every look at the clock
+stopped_at() {
+	local at=$1 signal=$2 out=$3
+
+	shift 3
+	status=0
+	{ CLOCK_STEP=2 KILL_RENAME=reference.bin KILL_AT=$at KILL_WITH=$signal LD_PRELOAD=$(shim kill.so) \
+		"$BUILD/sa-train" "$@" --out "$out" 2>stderr || status=$?; } 2>/dev/null
+	stderr=$(cat stderr)
+}
+
+# there - how many of the reference's log-probabilities were there already
+there() { sed -n 's/.*log-probabilities: [0-9]*, of which \([0-9]*\) are there already/\1/p' stderr; }
+
+@test "prefer: stopped or killed while the reference is computed, a run goes on from what there was, to the same bits" {
+	needs kill.so
+	head -n 5 "$P/pairs.jsonl" >eval.jsonl
+	for stage in dpo kto; do
+		args=("${tiny[@]}" "${short[@]}" --batch 1 --stage $stage --data "$P/pairs.jsonl" --eval-data eval.jsonl --max-steps 2)
+		train "${args[@]}" --out $stage-whole
+		expect_status 0
+		for signal in 9 15; do
+			out=$stage-$signal
+			stopped_at 2 $signal $out "${args[@]}"
+			if [ $signal = 9 ]; then
+				expect_status 137
+			else
+				expect_status 0
+				expect_stderr_has "stopped; go on with --resume"
+			fi
+			[ ! -e $out/model.safetensors ]
+			stopped_at 2 $signal $out "${args[@]}" --resume
+			had=$(there)
+			[ "$had" -gt 0 ]
+			[ ! -e $out/model.safetensors ]
+			cp -r $out $out-other
+			train "${args[@]}" --resume --out $out
+			expect_status 0
+			[ "$(there)" -gt "$had" ]
+			cmp $out/reference.bin $stage-whole/reference.bin
+			cmp $out/model.safetensors $stage-whole/model.safetensors
+			assert_equal "$(losses $out)" "$(losses $stage-whole)"
+		done
+		train "${args[@]}" --seed 8 --resume --out $out-other	# another start than that of what there is
+		assert_equal "$(there)" 0
+	done
+}
+
+@test "prefer: an evaluation is the loss of the next step over the same data, and in the golden case that of torch" {
+	for stage in dpo kto; do
+		train "${tiny[@]}" --compute f32 --lr 3e-3 --seed 7 --threads 1 --stage $stage --data "$P/pairs.jsonl" --eval-data "$P/pairs.jsonl" --eval-every 1 \
+			--batch 4 --accum 6 --max-steps 6 --warmup-ratio 0 --out $stage --tensorboard $stage/events
+		expect_status 0
+		expect_stderr_has "step 1: evaluation loss 0." ", rewards' accuracy "
+		jq -c 'select(has("loss")) | select(.step > 1) | {step, loss, c: .["rewards/chosen"], r: .["rewards/rejected"], a: .["rewards/accuracies"],
+			m: .["rewards/margins"], kl: (.kl // 0)}' $stage/log.jsonl >$stage.want
+		jq -c 'select(has("eval_loss")) | select(.step < 6) | {step: (.step + 1), loss: .eval_loss, c: .["eval_rewards/chosen"],
+			r: .["eval_rewards/rejected"], a: .["eval_rewards/accuracies"], m: .["eval_rewards/margins"], kl: (.eval_kl // 0)}' $stage/log.jsonl >$stage.got
+		assert_equal "$(wc -l <$stage.got)" 5
+		same_as $stage.want $stage.got
+		[ -L $stage/best ]
+		grep -aq eval/rewards/margins $stage/events/*
+	done
+	# as it began, nothing is better than the reference
+	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --lr 0 --eval-data "$P/pairs.jsonl" --max-steps 1 --out begin
+	jq -es '.[1] | (.eval_loss - (2 | log) | fabs) < 1e-6 and .["eval_rewards/margins"] == 0' begin/log.jsonl
+	# the pairs of the golden's step 3, evaluated before it
+	sed -n "5p;7p;8p" "$P/pairs.jsonl" >third.jsonl
+	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --eval-data third.jsonl --eval-every 2 --max-steps 10 --out golden
+	expect_status 0
+	jq -c 'select(.step == 3) | del(.grad_norm)' "$P/dpo.jsonl" >want
+	jq -c 'select(.eval_loss and .step == 2) | with_entries(.key |= ltrimstr("eval_")) | .step = 3' golden/log.jsonl >got
+	same_as want got
+}
+
+@test "prefer: what is set aside are whole records, and neither part sees the other" {
+	train "${tiny[@]}" "${short[@]}" --stage dpo --data "$P/pairs.jsonl" --eval-ratio 3 --epochs 1 --out ratio
+	expect_status 0
+	expect_stderr_has "6 samples of them are set aside to evaluate with" "2 steps of 2 x 2 pairs"
+	jq -es '[.[] | select(.eval_loss)] | length == 1 and .[0].step == 2' ratio/log.jsonl
+	for stage in dpo kto; do	# the same as with files of the two parts
+		train "${tiny[@]}" "${short[@]}" --stage $stage --data "$P/pairs.jsonl" --eval-ratio 0.25 --eval-every 1 --epochs 1 --out $stage-ratio
+		expect_status 0
+		sed -n "5,7p" "$P/pairs.jsonl" >eval.jsonl
+		sed "5,7d" "$P/pairs.jsonl" >data.jsonl
+		train "${tiny[@]}" "${short[@]}" --stage $stage --data data.jsonl --eval-data eval.jsonl --eval-every 1 --epochs 1 --out $stage-files
+		expect_status 0
+		assert_equal "$(losses $stage-ratio)" "$(losses $stage-files)"
+	done
+}
+
 @test "prefer: the kept reference is used, and not for another start" {
 	train "${tiny[@]}" "${short[@]}" "${dpo[@]}" --out out --max-steps 2
 	sum=$(cksum <out/reference.bin)
@@ -146,11 +237,17 @@ same_as() {
 	train "${tiny[@]}" --stage kto --data one.jsonl --out no
 	expect_status 2
 	expect_stderr_has 'there is one record'
-	for with in --pack "--loss-norm sample" "--eval-ratio 0.1"; do
+	for with in --pack "--loss-norm sample"; do
 		train "${tiny[@]}" --stage dpo --data one.jsonl --out no $with
 		expect_status 2
 		expect_stderr_has "--stage dpo does not go with ${with%% *}" ": leave it out"
 	done
+	train "${tiny[@]}" --stage dpo --data one.jsonl --out no --eval-ratio 0.1
+	expect_status 2
+	expect_stderr_has "--eval-ratio 0.1 leaves none of 1 records to train on"
+	train "${tiny[@]}" --stage kto --data "$P/pairs.jsonl" --out no --eval-data one.jsonl
+	expect_status 2
+	expect_stderr_has "to evaluate with: kto: " "there is one record"
 	train "${tiny[@]}" --data one.jsonl --out no --label-smoothing 0.1
 	expect_status 2
 	expect_stderr_has "--label-smoothing goes with --stage dpo"

@@ -207,6 +207,30 @@ stopped() {
 	assert_equal "$(losses cut)" "$(losses whole)"
 }
 
+@test "ranks: stopped or killed while the reference of preferences is computed, they go on from what all of them had" {
+	run=("${new[@]}" --stage kto --data "$ROOT/tests/goldens/prefer/pairs.jsonl" --eval-ratio 3 --lr 3e-3 --batch 1 --accum 4 --max-steps 4 --eval-every 2 --out)
+	ranks 2 "${run[@]}" whole
+	expect_status 0
+	for signal in 9 15; do
+		status=0
+		timeout 60 "${mpirun[@]}" -np 2 sh -c 'export CLOCK_STEP=2 KILL_RENAME=reference.bin KILL_AT=3 KILL_WITH='$signal' LD_PRELOAD='"$(shim kill.so)"'
+			exec "$@"' sh "$BUILD/sa-train" "${run[@]}" cut-$signal 2>stderr || status=$?
+		stderr=$(cat stderr)
+		expect_status $((signal == 9 ? 137 : 0))
+		ranks 2 "${run[@]}" cut-$signal --resume
+		expect_status 0
+		expect_stderr_has "log-probabilities: 44, of which "
+		case $stderr in *"of which 0 are"*) fail <stderr ;; esac
+		cmp whole/reference.bin cut-$signal/reference.bin
+		cmp whole/model.safetensors cut-$signal/model.safetensors
+		assert_equal "$(losses cut-$signal)" "$(losses whole)"
+	done
+	# one process has the same evaluation
+	train "${run[@]}" one
+	expect_status 0
+	paste <(jq .eval_loss whole/log.jsonl) <(jq .eval_loss one/log.jsonl) | awk '$1 != "null" { n++; d = $1 - $2; if (d > 1e-6 || d < -1e-6) exit 1 } END { exit n != 2 }'
+}
+
 @test "ranks: after SIGTERM to mpirun the state is there too" {
 	# mpirun kills what has not ended a second later, or after what this sets, which it waits out; its own status is 1 then.
 	in_background "${mpirun[@]}" --mca odls_base_sigkill_timeout 3 -np 2 "$BUILD/sa-train" "${tiny[@]}" "${short[@]}" --epochs 4000 --out cut

@@ -26,7 +26,7 @@ static const struct opt opts[] = {
 	{ "data", 0, OPT_LIST, &set.data, "FILE", "training data: NDJSON or a JSON array of messages, sharegpt, alpaca, prompt/response or text (repeatable)", 0, 0 },
 	{ "dataset-info", 0, OPT_STR, &set.dataset_info, "FILE", "a dataset_info.json: --data and --eval-data name data sets of it", 0, 0 },
 	{ "eval-data", 0, OPT_LIST, &set.eval_data, "FILE", "data to evaluate with (repeatable)", 0, 0 },
-	{ "eval-ratio", 0, OPT_NUM, &set.eval_ratio, "X", "set this part of the data aside to evaluate with; from 1 on: so many samples", 0, 1e9 },
+	{ "eval-ratio", 0, OPT_NUM, &set.eval_ratio, "X", "set this part of the data aside to evaluate with; from 1 on: so many records", 0, 1e9 },
 	{ "eval-every", 0, OPT_INT, &set.eval_every, "N", "evaluate every N steps and at the end (default: every epoch)", 0, 1e9 },
 	{ "max-samples", 0, OPT_INT, &set.max_samples, "N", "use the first N records of each file", 0, 1e9 },
 	{ "out", 0, OPT_STR, &set.out, "DIR", "where the model, log.jsonl and the training state go", 0, 0 },
@@ -78,8 +78,7 @@ static const struct opt opts[] = {
 static void
 check_together(void)
 {
-	const char *other = set.pack ? "--pack (packing)" : set.loss_norm ? "--loss-norm sample" : set.eval_data.n ? "--eval-data (eval_dataset)" :
-			    set.eval_ratio > 0 ? "--eval-ratio (val_size)" : NULL;
+	const char *other = set.pack ? "--pack (packing)" : set.loss_norm ? "--loss-norm sample" : NULL;
 
 	if (set.stage && other)
 		die(STATUS_USAGE, "--stage %s does not go with %s: leave it out", set.stage == STAGE_DPO ? "dpo" : "kto", other);

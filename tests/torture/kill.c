@@ -1,24 +1,53 @@
 /* kill.c - a shim (LD_PRELOAD) that ends the program as kill -9 does, right before its KILL_AT-th call that changes a file or a directory
  *
- * What is on the disk then is what the calls before made: run for every number, a program is killed at every moment that leaves something else behind. */
+ * What is on the disk then is what the calls before made: run for every number, a program is killed at every moment that leaves something else behind.
+ * KILL_RENAME=NAME: only calls that rename something to NAME count. KILL_WITH=N: by signal N, which may be one that the program goes on after.
+ * CLOCK_STEP=N: whenever the monotonic clock is looked at, N seconds have passed: what is done every few seconds is done in a short run too. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+static long
+number(const char *name, long none)
+{
+	const char *text = getenv(name);
+
+	return text ? atol(text) : none;
+}
+
 static void
-count(void)
+count_one(void)
 {
 	static long left = -1;
 
 	if (left < 0)
-		left = getenv("KILL_AT") ? atol(getenv("KILL_AT")) : 0;
+		left = number("KILL_AT", 0);
 	if (left > 0 && --left == 0)
-		kill(getpid(), SIGKILL);
+		kill(getpid(), (int)number("KILL_WITH", SIGKILL));
+}
+
+static void
+count(void)
+{
+	if (!getenv("KILL_RENAME"))
+		count_one();
+}
+
+static void
+count_rename(const char *to)
+{
+	const char *only = getenv("KILL_RENAME"), *slash = strrchr(to, '/');
+
+	if (!only || strcmp(slash ? slash + 1 : to, only) == 0)
+		count_one();
 }
 
 #define REAL(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
@@ -72,8 +101,25 @@ ONE(int, fclose, (FILE *f), (f))
 ONE(int, fsync, (int fd), (fd))
 ONE(int, ftruncate, (int fd, off_t n), (fd, n))
 ONE(int, mkdir, (const char *path, mode_t mode), (path, mode))
-ONE(int, rename, (const char *from, const char *to), (from, to))
 ONE(int, rmdir, (const char *path), (path))
 ONE(int, symlink, (const char *to, const char *path), (to, path))
 ONE(int, unlink, (const char *path), (path))
 ONE(int, unlinkat, (int fd, const char *path, int flags), (fd, path, flags))
+
+int
+rename(const char *from, const char *to)
+{
+	count_rename(to);
+	return REAL(rename)(from, to);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *t)
+{
+	static long looks;
+	int rc = (int)syscall(SYS_clock_gettime, clock, t);
+
+	if (clock == CLOCK_MONOTONIC)
+		t->tv_sec += number("CLOCK_STEP", 0) * __atomic_add_fetch(&looks, 1, __ATOMIC_RELAXED);
+	return rc;
+}

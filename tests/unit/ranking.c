@@ -146,15 +146,16 @@ static void
 a_mismatched_pair_is_a_prompt_and_the_response_before_it_of_its_label(void)
 {
 	struct sampler how = sampler(RANKING_ANY, 200);
+	static const uint32_t all[] = { 0, 1, 2, 3, 4 }, some[] = { 0, 1, 3 };
 	struct samples s = { 0 }, mixed = { 0 };
 	struct err e;
 
 	CHECK_INT(add(&s, &how, "{'prompt':'one','chosen':'good a','rejected':'bad a'}", 1, &e), 0);
-	CHECK_INT(ranking_mismatch(&mixed, &s, 200, &e), -1);
+	CHECK_INT(ranking_mismatch(&mixed, &s, all, 2, 200, &e), -1);
 	samples_free(&mixed);
 	CHECK_INT(add(&s, &how, "{'prompt':'two','chosen':'good b','rejected':'bad b'}", 2, &e), 0);
 	CHECK_INT(add(&s, &how, "{'prompt':'three','response':'good c','label':true}", 3, &e), 0);
-	CHECK_INT(ranking_mismatch(&mixed, &s, 200, &e), 0);
+	CHECK_INT(ranking_mismatch(&mixed, &s, all, 5, 200, &e), 0);
 	if (CHECK_INT(mixed.n, 5)) {
 		static const char *const want[] = { "good c", "bad b", "good a", "bad a", "good b" };
 
@@ -164,8 +165,15 @@ a_mismatched_pair_is_a_prompt_and_the_response_before_it_of_its_label(void)
 		}
 	}
 	samples_free(&mixed);
-	CHECK_INT(ranking_mismatch(&mixed, &s, s.v[0].n - 1, &e), 0);
+	CHECK_INT(ranking_mismatch(&mixed, &s, all, 5, s.v[0].n - 1, &e), 0);
 	CHECK_INT(mixed.v[0].n, s.v[0].n - 1);
+	samples_free(&mixed);
+	CHECK_INT(ranking_mismatch(&mixed, &s, some, 3, 200, &e), 0);	/* none but those that are picked */
+	if (CHECK_INT(mixed.n, 3)) {
+		check_response(&mixed, 0, "bad b");
+		check_response(&mixed, 1, "bad b");
+		check_response(&mixed, 2, "bad a");
+	}
 	samples_free(&s);
 	samples_free(&mixed);
 	sampler_free(&how);

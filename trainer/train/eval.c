@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "prefer.h"
 #include "run.h"
 
 bool
@@ -35,25 +36,40 @@ sum_losses(struct run *r, size_t from, size_t to, double *sum, struct err *e)
 	return 0;
 }
 
+/* The loss by all ranks, each its packs from..to. 0; 1 when a signal came; -1; -STATUS_IO. */
+static int
+mean_loss(struct run *r, size_t from, size_t to, double divisor, struct evaluation *ev, struct err *e)
+{
+	double sum;
+	int rc = comm_agree(r->comm, sum_losses(r, from, to, &sum, e), e);
+
+	if (rc != 0)
+		return rc;
+	comm_sum(r->comm, &sum, 1);
+	ev->loss = sum / divisor;
+	if (!isfinite(ev->loss))
+		return run_not_finite(r, "the evaluation's loss", ev->loss, r->optim.step, &r->eval, NULL, from, to, e);
+	return 0;
+}
+
 int
 run_evaluate(struct run *r, bool *better, struct err *e)
 {
 	size_t from = 0, to = r->eval.packs.n;
 	struct amount a = run_amount(r, &r->eval, NULL, from, to);
-	double start = clock_seconds(), sum;
+	double start = clock_seconds();
 	struct state *s = &r->state;
 	struct evaluation ev = { .step = r->optim.step, .supervised = (long)a.supervised };
 	int rc;
 
 	run_share(r, &r->eval, NULL, &from, &to);
-	rc = comm_agree(r->comm, sum_losses(r, from, to, &sum, e), e);
+	if (r->set->stage == STAGE_SFT)
+		rc = mean_loss(r, from, to, run_divisor(r, &a), &ev, e);
+	else
+		rc = prefer_evaluate(r, from, to, &ev, e);
 	if (rc != 0)
 		return rc;
-	comm_sum(r->comm, &sum, 1);
-	ev.loss = sum / run_divisor(r, &a);
 	ev.seconds = clock_seconds() - start;
-	if (!isfinite(ev.loss))
-		return run_not_finite(r, "the evaluation's loss", ev.loss, r->optim.step, &r->eval, NULL, from, to, e);
 	*better = s->best == 0 || ev.loss < s->best_loss;
 	ev.best = *better;
 	if (*better) {

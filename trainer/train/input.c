@@ -89,26 +89,70 @@ ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Set `n` samples aside for the evaluation, chosen by the seed; both parts keep the order of the data. */
-static void
-split(struct run *r, size_t n)
+/* The first sample of each record, and behind the last one s->n, into first[s->n + 1]: a record's are together. How many records. */
+static size_t
+find_records(const struct samples *s, uint32_t *first)
 {
-	size_t all = r->samples.n;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (i == 0 || s->v[i].record != s->v[i - 1].record || s->v[i].file != s->v[i - 1].file)
+			first[n++] = (uint32_t)i;
+	first[n] = (uint32_t)s->n;
+	return n;
+}
+
+/* The packs of the records pick[0..n). */
+static void
+fill_records(const struct run *r, struct portion *p, const uint32_t *first, const uint32_t *pick, size_t n)
+{
+	uint32_t *sample = xcalloc(r->samples.n, sizeof *sample);
+	size_t samples = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t k = first[pick[i]]; k < first[pick[i] + 1]; k++)
+			sample[samples++] = k;
+	fill(r, p, &r->samples, sample, samples);
+	free(sample);
+}
+
+/* Set n of the records aside for the evaluation, chosen by the seed; both parts keep the order of the data. */
+static void
+split(struct run *r, const uint32_t *first, size_t all, size_t n)
+{
 	uint32_t *order = xcalloc(all, sizeof *order);
 
 	order_fill(order, all, (uint64_t)r->set->seed, SPLIT_EPOCH);
 	qsort(order, n, sizeof *order, ascending);
 	qsort(order + n, all - n, sizeof *order, ascending);
-	fill(r, &r->eval, &r->samples, order, n);
-	fill(r, &r->data, &r->samples, order + n, all - n);
+	fill_records(r, &r->eval, first, order, n);
+	fill_records(r, &r->data, first, order + n, all - n);
 	free(order);
+}
+
+/* What is trained on, and by --eval-ratio evaluated. A record of two responses stays whole. */
+static int
+divide(struct run *r, struct err *e)
+{
+	uint32_t *first = xcalloc(r->samples.n + 1, sizeof *first);
+	size_t all = find_records(&r->samples, first);
+	double ratio = r->set->eval_ratio, aside = ratio < 1 ? ceil(ratio * (double)all) : floor(ratio);
+	int rc = 0;
+
+	if (aside >= (double)all)
+		rc = err_set(e, "--eval-ratio %g leaves none of %zu %s to train on", ratio, all, r->set->stage == STAGE_SFT ? "samples" : "records");
+	else if (aside > 0)
+		split(r, first, all, (size_t)aside);
+	else
+		fill_all(r, &r->data, &r->samples);
+	free(first);
+	return rc;
 }
 
 int
 run_read_data(struct run *r, struct err *e)
 {
 	const struct settings *set = r->set;
-	double ratio = set->eval_ratio, aside;
 
 	if (read_all(r, &r->samples, &set->data, &r->data.hash, e) < 0)
 		return -1;
@@ -117,12 +161,5 @@ run_read_data(struct run *r, struct err *e)
 		return -1;
 	if (set->eval_data.n > 0)
 		fill_all(r, &r->eval, &r->eval_samples);
-	aside = ratio < 1 ? ceil(ratio * (double)r->samples.n) : floor(ratio);
-	if (aside >= (double)r->samples.n)
-		return err_set(e, "--eval-ratio %g leaves none of %zu samples to train on", ratio, r->samples.n);
-	if (aside > 0)
-		split(r, (size_t)aside);
-	else
-		fill_all(r, &r->data, &r->samples);
-	return 0;
+	return divide(r, e);
 }

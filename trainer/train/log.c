@@ -130,26 +130,46 @@ append(struct log *l, struct buf *b, struct err *e)
 	return rc;
 }
 
-static void
-rewards(struct buf *b, const struct rewards *w)
-{
-	const struct { const char *name; double x; } all[] = {
-		{ "rewards/chosen", w->chosen }, { "rewards/rejected", w->rejected }, { "rewards/accuracies", w->accuracy },
-		{ "rewards/margins", w->margin }, { "kl", w->kl },
-	};
+#define REWARDS 5
 
-	for (size_t i = 0; w->there && i < sizeof all / sizeof *all; i++)
-		if (!isnan(all[i].x))
-			member(b, all[i].name, all[i].x);
+/* Those that there are, by TensorBoard's names for them. How many. */
+static size_t
+rewards(struct scalar *to, const struct rewards *w, bool eval)
+{
+	const struct scalar all[2][REWARDS] = {
+		{ { "train/rewards/chosen", w->chosen }, { "train/rewards/rejected", w->rejected }, { "train/rewards/accuracies", w->accuracy },
+		  { "train/rewards/margins", w->margin }, { "train/kl", w->kl } },
+		{ { "eval/rewards/chosen", w->chosen }, { "eval/rewards/rejected", w->rejected }, { "eval/rewards/accuracies", w->accuracy },
+		  { "eval/rewards/margins", w->margin }, { "eval/kl", w->kl } },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; w->there && i < REWARDS; i++)
+		if (!isnan(all[eval][i].value))
+			to[n++] = all[eval][i];
+	return n;
+}
+
+/* The same as members of a line: "rewards/chosen", of an evaluation "eval_rewards/chosen". */
+static void
+add_rewards(struct buf *b, const struct scalar *of, size_t n, const char *prefix)
+{
+	for (size_t i = 0; i < n; i++) {
+		char name[40];
+
+		snprintf(name, sizeof name, "%s%s", prefix, strchr(of[i].tag, '/') + 1);
+		member(b, name, of[i].value);
+	}
 }
 
 int
 log_step(struct log *l, const struct entry *en, struct err *e)
 {
-	const struct scalar scalars[] = {
+	struct scalar scalars[5 + REWARDS] = {
 		{ "train/loss", en->loss }, { "train/learning_rate", en->lr }, { "train/grad_norm", en->grad_norm }, { "train/epoch", en->epoch },
 		{ "train/tokens_per_second", (double)en->tokens / en->seconds },
 	};
+	size_t n = rewards(scalars + 5, &en->rewards, false);
 	struct buf b = BUF_INIT(4096);
 
 	buf_addf(&b, "{\"step\":%ld", en->step);
@@ -161,10 +181,10 @@ log_step(struct log *l, const struct entry *en, struct err *e)
 	member(&b, "tokens_per_s", round((double)en->tokens / en->seconds));
 	if (l->peak > 0)
 		member(&b, "mfu", round(1e4 * en->flops / en->seconds / l->peak) / 1e4);
-	rewards(&b, &en->rewards);
+	add_rewards(&b, scalars + 5, n, "");
 	member(&b, "seconds", round(en->seconds * 1e4) / 1e4);
 	buf_adds(&b, en->spike ? ",\"spike\":true}\n" : "}\n");
-	if (append(l, &b, e) < 0 || events_add(&l->events, en->step, scalars, sizeof scalars / sizeof *scalars, e) < 0)
+	if (append(l, &b, e) < 0 || events_add(&l->events, en->step, scalars, 5 + n, e) < 0)
 		return -1;
 	l->pace = l->pace > 0 ? 0.95 * l->pace + 0.05 * en->seconds : en->seconds;
 	progress(l, en);
@@ -174,16 +194,22 @@ log_step(struct log *l, const struct entry *en, struct err *e)
 int
 log_eval(struct log *l, const struct evaluation *ev, struct err *e)
 {
+	struct scalar scalars[1 + REWARDS] = { { "eval/loss", ev->loss } };
+	size_t n = rewards(scalars + 1, &ev->rewards, true);
+	char right[64] = "";
 	struct buf b = BUF_INIT(4096);
 
 	buf_addf(&b, "{\"step\":%ld", ev->step);
 	member(&b, "eval_loss", ev->loss);
+	add_rewards(&b, scalars + 1, n, "eval_");
 	buf_addf(&b, ",\"eval_supervised\":%ld", ev->supervised);
 	member(&b, "seconds", round(ev->seconds * 1e4) / 1e4);
 	buf_adds(&b, ev->best ? ",\"best\":true}\n" : "}\n");
-	if (append(l, &b, e) < 0 || events_add(&l->events, ev->step, &(struct scalar){ "eval/loss", ev->loss }, 1, e) < 0)
+	if (append(l, &b, e) < 0 || events_add(&l->events, ev->step, scalars, 1 + n, e) < 0)
 		return -1;
-	log_note(l, "step %ld: evaluation loss %.4f%s", ev->step, ev->loss, ev->best ? ", the lowest so far" : "");
+	if (ev->rewards.there)
+		snprintf(right, sizeof right, ", rewards' accuracy %.3f, margin %.3f", ev->rewards.accuracy, ev->rewards.margin);
+	log_note(l, "step %ld: evaluation loss %.4f%s%s", ev->step, ev->loss, right, ev->best ? ", the lowest so far" : "");
 	return 0;
 }
 

@@ -33,6 +33,7 @@ struct entry {
 struct evaluation {
 	long step;		/* updates made before it */
 	double loss;		/* as of a step */
+	struct rewards rewards;
 	long supervised;
 	double seconds;
 	bool best;		/* the lowest so far */

@@ -124,7 +124,8 @@ run_divisor(const struct run *r, const struct amount *a)
 const char *
 run_where(const struct run *r, const struct samples *from, uint32_t sample, char *text, size_t n)
 {
-	const struct opt_list *files = from == &r->eval_samples ? &r->set->eval_data : &r->set->data;
+	bool eval = r->set->eval_data.n > 0 && (from == &r->eval_samples || from == &r->prefer.eval.mixed);
+	const struct opt_list *files = eval ? &r->set->eval_data : &r->set->data;
 	const struct sample *s = &from->v[sample];
 
 	int used = snprintf(text, n, "%s:%zu", files->v[s->file], s->line);

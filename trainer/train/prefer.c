@@ -1,38 +1,50 @@
-/* prefer.c - the reference's log-probabilities, and the steps of DPO and KTO */
+/* prefer.c - the steps of DPO and KTO, and their evaluation */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <xxhash.h>
 
-#include "buf.h"
-#include "clock.h"
-#include "files.h"
 #include "prefer.h"
 #include "ranking.h"
 #include "reward.h"
 
-static const char magic[8] = "SAREFER1";
+static int
+add_portion(const struct run *r, struct judged *j, const struct portion *of, struct err *e)
+{
+	if (of->packs.n == 0)
+		return 0;
+	j->of = of;
+	if (r->set->stage != STAGE_KTO)
+		return 0;
+	if (ranking_mismatch(&j->mixed, of->from, of->packs.sample, of->packs.n, r->sampler.cutoff, e) < 0)
+		return -1;
+	j->mismatched.from = &j->mixed;
+	packs_fill(&j->mismatched.packs, NULL, j->mixed.n, 0);
+	return 0;
+}
 
 int
 prefer_data(struct run *r, struct err *e)
 {
-	struct prefer *p = &r->prefer;
+	struct err why;
 
-	if (r->set->stage != STAGE_KTO)
+	if (r->set->stage == STAGE_SFT)
 		return 0;
-	if (ranking_mismatch(&p->mixed, &r->samples, r->sampler.cutoff, e) < 0)
+	if (add_portion(r, &r->prefer.data, &r->data, e) < 0)
 		return -1;
-	p->mismatched = (struct portion){ .from = &p->mixed };
-	packs_fill(&p->mismatched.packs, NULL, p->mixed.n, 0);
-	return 0;
+	return add_portion(r, &r->prefer.eval, &r->eval, &why) < 0 ? err_set(e, "to evaluate with: %s", why.msg) : 0;
+}
+
+static void
+free_portion(struct judged *j)
+{
+	samples_free(&j->mixed);
+	packs_free(&j->mismatched.packs);
 }
 
 void
 prefer_free(struct prefer *p)
 {
-	samples_free(&p->mixed);
-	packs_free(&p->mismatched.packs);
+	free_portion(&p->data);
+	free_portion(&p->eval);
 	free(p->ref);
 	free(p->now);
 }
@@ -56,10 +68,9 @@ prefer_identify(struct run *r)
 	json_decref(j);
 }
 
-/* Forward pass over packs order[from..to): logp[i] of each sample i in them, and the sum of losses. *b stays laid out, and what its backward needs is
- * kept. 0, or -1 when the device failed. */
-static int
-score(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, double *logp, struct batch *b, double *loss, struct err *e)
+int
+prefer_score(struct run *r, const struct portion *of, const uint32_t *order, size_t from, size_t to, double *logp, struct batch *b, double *loss,
+	     struct err *e)
 {
 	int s = 0;
 
@@ -71,147 +82,32 @@ score(struct run *r, const struct portion *of, const uint32_t *order, size_t fro
 		size_t pack = order ? order[i] : i;
 
 		for (size_t k = of->packs.at[pack]; k < of->packs.at[pack + 1]; k++)
-			logp[of->packs.sample[k]] = -run_sequence_loss(b, s++);
+			logp[k] = -run_sequence_loss(b, s++);
 	}
 	return 0;
 }
 
-/* ---- the reference ---- */
+/* ---- a step, or an evaluation ---- */
 
-/* Which of the packs it was. */
-static int
-reference_not_finite(const struct run *r, const struct portion *of, const double *logp, size_t from, size_t to, struct err *e)
-{
-	char where[300];
-	size_t k = of->packs.at[from];
-
-	while (k + 1 < of->packs.at[to] && isfinite(logp[of->packs.sample[k]]))
-		k++;
-	return err_set(e, "the reference's loss is not finite at %s: is the model whole?", run_where(r, of->from, of->packs.sample[k], where, sizeof where));
-}
-
-/* Each rank does its part. */
-static int
-score_all(struct run *r, const struct portion *of, double *logp, struct err *e)
-{
-	double shown = clock_seconds();
-	size_t from = 0, end = of->packs.n, to;
-
-	for (run_share(r, of, NULL, &from, &end); from < end; from = to) {
-		struct batch b;
-		double loss;
-
-		to = from + r->micro < end ? from + r->micro : end;
-		if (score(r, of, NULL, from, to, logp, &b, &loss, e) < 0)
-			return run_lost(r, "the reference before step", r->saved > 0 ? r->saved + 1 : 1, e);
-		if (!isfinite(loss))
-			return reference_not_finite(r, of, logp, from, to, e);
-		if (clock_seconds() - shown > 10) {
-			shown = clock_seconds();
-			warn("reference: %zu of %zu", to, end);
-		}
-	}
-	return 0;
-}
-
-static uint64_t
-key_of(const struct run *r)
-{
-	uint64_t key = samples_hash(&r->samples, XXH3_64bits(r->model->w.all, r->model->w.n * sizeof(float)));
-
-	return r->set->stage == STAGE_KTO ? samples_hash(&r->prefer.mixed, key) : key;
-}
-
-struct header {
-	char magic[8];
-	uint64_t key, n;
+/* The packs of one that are this rank's, order[from..to); order NULL: as they are. */
+struct pass {
+	const struct judged *over;
+	const uint32_t *order;
+	size_t from, to;
+	bool learn;		/* with the gradients */
+	const char *what;	/* for the message that the device failed: "step" 3 */
+	long step;
 };
 
-/* Was it there, whole, and of this key? */
-static bool
-read_cache(const char *path, const struct header *want, double *values, size_t n)
+static size_t
+pack_at(const struct pass *p, size_t i)
 {
-	size_t bytes = sizeof *want + n * sizeof *values;
-	struct buf b = BUF_INIT(bytes + 64);
-	struct err e;
-	uint64_t sum;
-	bool good = access(path, F_OK) == 0 && buf_read_file(&b, path, &e) == 0 && b.n == bytes + sizeof sum && memcmp(b.p, want, sizeof *want) == 0;
-
-	if (good) {
-		memcpy(&sum, b.p + bytes, sizeof sum);
-		good = sum == XXH3_64bits(b.p, bytes);
-	}
-	if (good)
-		memcpy(values, b.p + sizeof *want, n * sizeof *values);
-	buf_free(&b);
-	return good;
+	return p->order ? p->order[i] : i;
 }
 
-static int
-write_cache(const char *path, const struct header *h, const double *values, size_t n, struct err *e)
-{
-	size_t bytes = sizeof *h + n * sizeof *values;
-	char *p = xmalloc(bytes + sizeof(uint64_t));
-	uint64_t sum;
-	int rc;
-
-	memcpy(p, h, sizeof *h);
-	memcpy(p + sizeof *h, values, n * sizeof *values);
-	sum = XXH3_64bits(p, bytes);
-	memcpy(p + bytes, &sum, sizeof sum);
-	rc = file_write(path, p, bytes + sizeof sum, e);
-	free(p);
-	return rc;
-}
-
-/* ref[all], by all ranks together, and into the cache. */
-static int
-make_reference(struct run *r, const char *path, const struct header *h, size_t all, struct err *e)
-{
-	struct prefer *p = &r->prefer;
-	int rc = score_all(r, &r->data, p->ref, e);
-
-	if (rc == 0 && all > h->n)
-		rc = score_all(r, &p->mismatched, p->ref + h->n, e);
-	rc = comm_agree(r->comm, rc, e);
-	if (rc < 0)
-		return rc;
-	comm_sum(r->comm, p->ref, all);	/* what is another rank's is 0 here */
-	return comm_agree(r->comm, r->comm->rank == 0 ? write_cache(path, h, p->ref, all, e) : 0, e);
-}
-
-int
-prefer_reference(struct run *r, struct err *e)
-{
-	struct prefer *p = &r->prefer;
-	size_t n = r->samples.n, all = r->set->stage == STAGE_KTO ? 2 * n : n;
-	struct header h = { .n = n };
-	bool cached;
-	char *path;
-	int rc = 0;
-
-	if (r->set->stage == STAGE_SFT)
-		return 0;
-	memcpy(h.magic, magic, sizeof magic);
-	h.key = key_of(r);
-	path = path_join(r->set->out, "reference.bin");
-	p->ref = xcalloc(all, sizeof *p->ref);
-	p->now = xcalloc(all, sizeof *p->now);
-	cached = r->comm->rank == 0 && read_cache(path, &h, p->ref, all);
-	comm_broadcast(r->comm, &cached, sizeof cached);
-	if (cached)
-		comm_broadcast(r->comm, p->ref, all * sizeof *p->ref);
-	else
-		rc = make_reference(r, path, &h, all, e);
-	free(path);
-	return rc;
-}
-
-/* ---- a step ---- */
-
-/* What a step's packs have been so far. */
+/* What the packs have been so far. */
 struct tally {
-	double packs;			/* of the whole step */
+	double packs;			/* of all that is gone over, by all ranks */
 	double loss, reward[2], n[2], right;	/* sums; rewards of the desired and of the others, and how many */
 };
 
@@ -223,23 +119,29 @@ weigh(struct run *r, const struct batch *b, int s, double slope)
 		r->weight[t] = (float)-slope;
 }
 
-static double
-reward_of(const struct run *r, uint32_t sample, struct tally *y)
+static bool
+undesired(const struct judged *j, size_t k)
 {
-	double reward = r->set->pref_beta * (r->prefer.now[sample] - r->prefer.ref[sample]);
-	bool undesired = r->samples.v[sample].undesired;
+	return j->of->from->v[j->of->packs.sample[k]].undesired;
+}
 
-	y->reward[undesired] += reward;
-	y->n[undesired]++;
+static double
+reward_of(const struct run *r, const struct judged *j, size_t k, struct tally *y)
+{
+	double reward = r->set->pref_beta * (j->now[k] - j->ref[k]);
+	bool bad = undesired(j, k);
+
+	y->reward[bad] += reward;
+	y->n[bad]++;
 	return reward;
 }
 
-/* Sequences s and s + 1 are a pair. */
+/* Sequences s and s + 1 of the micro-batch are a pair, whose samples are k and k + 1 of the portion. */
 static void
-weigh_pair(struct run *r, const struct batch *b, int s, const uint32_t *sample, struct tally *y)
+weigh_pair(struct run *r, const struct batch *b, int s, const struct judged *j, size_t k, struct tally *y)
 {
 	const struct settings *set = r->set;
-	double chosen = reward_of(r, sample[0], y), rejected = reward_of(r, sample[1], y), slope;
+	double chosen = reward_of(r, j, k, y), rejected = reward_of(r, j, k + 1, y), slope;
 
 	y->loss += dpo_loss((chosen - rejected) / set->pref_beta, set->pref_beta, set->label_smoothing, &slope);
 	y->right += chosen > rejected;
@@ -248,11 +150,11 @@ weigh_pair(struct run *r, const struct batch *b, int s, const uint32_t *sample, 
 }
 
 static void
-weigh_one(struct run *r, const struct batch *b, int s, uint32_t sample, double z, struct tally *y)
+weigh_one(struct run *r, const struct batch *b, int s, const struct judged *j, size_t k, double z, struct tally *y)
 {
 	const struct settings *set = r->set;
-	bool desired = !r->samples.v[sample].undesired;
-	double ratio = reward_of(r, sample, y) / set->pref_beta, slope;
+	bool desired = !undesired(j, k);
+	double ratio = reward_of(r, j, k, y) / set->pref_beta, slope;
 
 	y->loss += kto_loss(ratio, z, desired, set->pref_beta, desired ? set->desirable : set->undesirable, &slope);
 	y->right += desired ? ratio > z : ratio < z;
@@ -261,102 +163,131 @@ weigh_one(struct run *r, const struct batch *b, int s, uint32_t sample, double z
 
 /* The sum of which z of reward.h is the mean, over this rank's packs. 0; 1 when a signal came; -STATUS_IO. */
 static int
-divergence(struct run *r, const uint32_t *order, size_t from, size_t to, double *sum, struct err *e)
+divergence(struct run *r, const struct pass *p, double *sum, struct err *e)
 {
-	const struct prefer *p = &r->prefer;
-	size_t n = r->samples.n, next;
-
-	for (size_t at = from; at < to; at = next) {
-		struct batch b;
-		double loss;
-
-		if (run_stopped)
-			return 1;
-		next = at + r->micro < to ? at + r->micro : to;
-		if (score(r, &p->mismatched, order, at, next, p->now + n, &b, &loss, e) < 0)
-			return run_lost(r, "step", r->optim.step + 1, e);
-		for (size_t i = at; i < next; i++)
-			*sum += p->now[n + order[i]] - p->ref[n + order[i]];
-	}
-	return 0;
-}
-
-static void
-conclude(const struct tally *y, bool kto, double z, struct entry *en)
-{
-	struct rewards *w = &en->rewards;
-
-	en->loss = y->loss / y->packs;
-	w->there = true;
-	w->chosen = y->n[0] > 0 ? y->reward[0] / y->n[0] : NAN;
-	w->rejected = y->n[1] > 0 ? y->reward[1] / y->n[1] : NAN;
-	w->margin = w->chosen - w->rejected;
-	w->accuracy = y->right / y->packs;
-	w->kl = kto ? z : NAN;
-}
-
-/* This rank's packs of a step: each response's part in the gradient by what it is worth now. 0, also when a loss is not finite: from..to is then the micro-batch
- * that made it so; 1 when a signal came; -STATUS_IO. */
-static int
-accumulate(struct run *r, const uint32_t *order, size_t *from, size_t *to, double z, struct tally *y, struct err *e)
-{
-	const uint32_t *sample = r->data.packs.sample;
+	const struct judged *j = p->over;
 	size_t next;
 
-	for (size_t at = *from; at < *to; at = next) {
+	for (size_t at = p->from; at < p->to; at = next) {
 		struct batch b;
 		double loss;
 
 		if (run_stopped)
 			return 1;
-		next = at + r->micro < *to ? at + r->micro : *to;
-		if (score(r, &r->data, order, at, next, r->prefer.now, &b, &loss, e) < 0)
-			return run_lost(r, "step", r->optim.step + 1, e);
-		if (!isfinite(loss)) {
-			y->loss = loss;
-			*from = at;
-			*to = next;
-			return 0;
-		}
-		for (size_t i = at; i < next; i++) {
-			size_t k = r->data.packs.at[order[i]];
-
-			if (r->set->stage == STAGE_KTO)
-				weigh_one(r, &b, (int)(i - at), sample[k], z, y);
-			else
-				weigh_pair(r, &b, 2 * (int)(i - at), sample + k, y);
-		}
-		b.weight = r->weight;
-		if (next == *to)
-			r->engine->last(r->engine);
-		if (r->engine->back(r->engine, &b, (float)(1 / y->packs), e) < 0)
-			return run_lost(r, "step", r->optim.step + 1, e);
+		next = at + r->micro < p->to ? at + r->micro : p->to;
+		if (prefer_score(r, &j->mismatched, p->order, at, next, j->mixed_now, &b, &loss, e) < 0)
+			return run_lost(r, p->what, p->step, e);
+		for (size_t i = at; i < next; i++)
+			*sum += j->mixed_now[pack_at(p, i)] - j->mixed_ref[pack_at(p, i)];
 	}
 	return 0;
 }
 
-int
-prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, size_t packs, struct entry *en, struct err *e)
+static struct rewards
+rewards(const struct tally *y, bool kto, double z)
+{
+	struct rewards w = { .there = true };
+
+	w.chosen = y->n[0] > 0 ? y->reward[0] / y->n[0] : NAN;
+	w.rejected = y->n[1] > 0 ? y->reward[1] / y->n[1] : NAN;
+	w.margin = w.chosen - w.rejected;
+	w.accuracy = y->right / y->packs;
+	w.kl = kto ? z : NAN;
+	return w;
+}
+
+/* The losses of a micro-batch that was scored, and each response's part in the gradient. */
+static void
+judge(struct run *r, const struct pass *p, const struct batch *b, size_t from, size_t to, double z, struct tally *y)
+{
+	for (size_t i = from; i < to; i++) {
+		size_t k = p->over->of->packs.at[pack_at(p, i)];
+
+		if (r->set->stage == STAGE_KTO)
+			weigh_one(r, b, (int)(i - from), p->over, k, z, y);
+		else
+			weigh_pair(r, b, 2 * (int)(i - from), p->over, k, y);
+	}
+}
+
+static int
+learn(struct run *r, const struct pass *p, struct batch *b, bool last, double packs, struct err *e)
+{
+	b->weight = r->weight;
+	if (last)
+		r->engine->last(r->engine);
+	return r->engine->back(r->engine, b, (float)(1 / packs), e) < 0 ? run_lost(r, p->what, p->step, e) : 0;
+}
+
+/* This rank's packs: each response's loss, and its part in the gradient by what it is worth now. 0, also when a loss is not finite: from..to is then the
+ * micro-batch that made it so; 1 when a signal came; -STATUS_IO. */
+static int
+go_over(struct run *r, struct pass *p, double z, struct tally *y, struct err *e)
+{
+	size_t next;
+
+	for (size_t at = p->from; at < p->to; at = next) {
+		struct batch b;
+		double loss;
+
+		if (run_stopped)
+			return 1;
+		next = at + r->micro < p->to ? at + r->micro : p->to;
+		if (prefer_score(r, p->over->of, p->order, at, next, p->over->now, &b, &loss, e) < 0)
+			return run_lost(r, p->what, p->step, e);
+		if (!isfinite(loss)) {
+			y->loss = loss;
+			p->from = at;
+			p->to = next;
+			return 0;
+		}
+		judge(r, p, &b, at, next, z, y);
+		if (p->learn && learn(r, p, &b, next == p->to, y->packs, e) < 0)
+			return -STATUS_IO;
+	}
+	return 0;
+}
+
+/* The same by all ranks, of `packs` together: the mean loss, and the rewards. 0; 1 when a signal came; -1; -STATUS_IO. */
+static int
+go_over_all(struct run *r, struct pass *p, size_t packs, const char *name, long step, double *loss, struct rewards *w, struct err *e)
 {
 	bool kto = r->set->stage == STAGE_KTO;
 	struct tally y = { .packs = (double)packs };
 	double z = 0, own;
-	int rc = kto ? comm_agree(r->comm, divergence(r, order, from, to, &z, e), e) : 0;
+	int rc = kto ? comm_agree(r->comm, divergence(r, p, &z, e), e) : 0;
 
 	if (rc != 0)
 		return rc;
 	comm_sum(r->comm, &z, 1);
 	z = fmax(0, z / y.packs);
 	if (!isfinite(z))
-		return run_not_finite(r, "the loss", z, en->step, &r->data, order, from, to, e);
-	rc = comm_agree(r->comm, accumulate(r, order, &from, &to, z, &y, e), e);
+		return run_not_finite(r, name, z, step, p->over->of, p->order, p->from, p->to, e);
+	rc = comm_agree(r->comm, go_over(r, p, z, &y, e), e);
 	if (rc != 0)
 		return rc;
 	own = y.loss;
 	comm_sum(r->comm, (double *)&y, sizeof y / sizeof(double));
 	y.packs = (double)packs;
 	if (!isfinite(y.loss))
-		return run_not_finite(r, "the loss", y.loss, en->step, &r->data, order, from, isfinite(own) ? from : to, e);
-	conclude(&y, kto, z, en);
+		return run_not_finite(r, name, y.loss, step, p->over->of, p->order, p->from, isfinite(own) ? p->from : p->to, e);
+	*loss = y.loss / y.packs;
+	*w = rewards(&y, kto, z);
 	return 0;
+}
+
+int
+prefer_accumulate(struct run *r, const uint32_t *order, size_t from, size_t to, size_t packs, struct entry *en, struct err *e)
+{
+	struct pass p = { &r->prefer.data, order, from, to, true, "step", en->step };
+
+	return go_over_all(r, &p, packs, "the loss", en->step, &en->loss, &en->rewards, e);
+}
+
+int
+prefer_evaluate(struct run *r, size_t from, size_t to, struct evaluation *ev, struct err *e)
+{
+	struct pass p = { &r->prefer.eval, NULL, from, to, false, "evaluation after step", ev->step };
+
+	return go_over_all(r, &p, r->eval.packs.n, "the evaluation's loss", ev->step, &ev->loss, &ev->rewards, e);
 }

@@ -111,48 +111,48 @@ prompt_of(const struct samples *s, const struct sample *one)
 	return t + 1;
 }
 
-/* Where the response comes from; s->n when there is no other record. */
-static size_t
-other(const struct samples *s, size_t i)
+/* Where the response for pick[i] comes from; NULL when there is no other record. */
+static const struct sample *
+other(const struct samples *s, const uint32_t *pick, size_t n, size_t i)
 {
-	size_t any = s->n;
+	const struct sample *one = &s->v[pick[i]], *any = NULL;
 
-	for (size_t k = 1; k < s->n; k++) {
-		size_t j = (i + s->n - k) % s->n;
+	for (size_t k = 1; k < n; k++) {
+		const struct sample *from = &s->v[pick[(i + n - k) % n]];
 
-		if (s->v[j].record == s->v[i].record && s->v[j].file == s->v[i].file)
+		if (from->record == one->record && from->file == one->file)
 			continue;
-		if (s->v[j].undesired == s->v[i].undesired)
-			return j;
-		if (any == s->n)
-			any = j;
+		if (from->undesired == one->undesired)
+			return from;
+		if (!any)
+			any = from;
 	}
 	return any;
 }
 
 int
-ranking_mismatch(struct samples *to, const struct samples *s, int cutoff, struct err *e)
+ranking_mismatch(struct samples *to, const struct samples *s, const uint32_t *pick, size_t n, int cutoff, struct err *e)
 {
 	int *ids = xcalloc((size_t)cutoff, sizeof *ids), *mark = xcalloc((size_t)cutoff, sizeof *mark);
 	int rc = 0;
 
-	for (size_t i = 0; i < s->n && rc == 0; i++) {
-		size_t j = other(s, i);
-		int prompt = prompt_of(s, &s->v[i]), from, n;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		const struct sample *one = &s->v[pick[i]], *by = other(s, pick, n, i);
+		int prompt = prompt_of(s, one), from, left;
 
-		if (j == s->n) {
+		if (!by) {
 			rc = err_set(e, "kto: the divergence from the reference is estimated over other records' responses, but there is one record");
 			break;
 		}
-		from = prompt_of(s, &s->v[j]);
-		n = s->v[j].n - from < cutoff - prompt ? s->v[j].n - from : cutoff - prompt;
-		memcpy(ids, s->ids + s->v[i].at, (size_t)prompt * sizeof *ids);
-		memcpy(ids + prompt, s->ids + s->v[j].at + from, (size_t)n * sizeof *ids);
-		for (int t = 0; t < prompt + n; t++)
+		from = prompt_of(s, by);
+		left = by->n - from < cutoff - prompt ? by->n - from : cutoff - prompt;
+		memcpy(ids, s->ids + one->at, (size_t)prompt * sizeof *ids);
+		memcpy(ids + prompt, s->ids + by->at + from, (size_t)left * sizeof *ids);
+		for (int t = 0; t < prompt + left; t++)
 			mark[t] = t >= prompt;
-		to->file = s->v[i].file;
-		to->record = s->v[i].record;
-		samples_append(to, ids, mark, prompt + n, s->v[i].line);
+		to->file = one->file;
+		to->record = one->record;
+		samples_append(to, ids, mark, prompt + left, one->line);
 	}
 	free(ids);
 	free(mark);

@@ -16,8 +16,8 @@
 /* As samples_add(), for a sampler whose `ranking` is not RANKING_NONE. A pair of which one is left without a supervised token is dropped. */
 int ranking_add(struct samples *s, struct sampler *how, const json_t *record, size_t line, struct err *e);
 
-/* Into *to, for KTO: sample i's prompt with the response of the one before it in the data (before the first comes the last) that is of another record and has
- * the same label; where there is none, of any other record. Cut at `cutoff` tokens. 0, or -1 when there is but one record. */
-int ranking_mismatch(struct samples *to, const struct samples *s, int cutoff, struct err *e);
+/* Into *to, for KTO: the prompt of sample pick[i] with the response of the one before it in pick[0..n) (before the first comes the last) that is of another
+ * record and has the same label; where there is none, of any other record. Cut at `cutoff` tokens. 0, or -1 when there is but one record. */
+int ranking_mismatch(struct samples *to, const struct samples *s, const uint32_t *pick, size_t n, int cutoff, struct err *e);
 
 #endif

@@ -23,11 +23,19 @@ struct portion {
 	uint64_t hash;			/* of the records' bytes, and of what was made of them */
 };
 
-/* Of a run by preferences (prefer.h). */
-struct prefer {
+/* What a run by preferences (prefer.h) has beside a portion. */
+struct judged {
+	const struct portion *of;
 	struct samples mixed;
-	struct portion mismatched;	/* KTO: sample i's prompt with another one's response; packs of one each */
-	double *ref, *now;		/* log-probabilities of the responses of all samples, then of `mixed`, nats: the reference's and, of a step's, the model's */
+	struct portion mismatched;	/* KTO: pack i is the prompt of pack i with another one's response */
+	double *ref, *now;		/* log-probabilities, nats: the reference's, and the model's of what was gone over last; [k] is that of sample of->packs.sample[k] */
+	double *mixed_ref, *mixed_now;	/* of mismatched's packs */
+};
+
+struct prefer {
+	struct judged data, eval;
+	double *ref, *now;		/* [n] where those lie, one behind another */
+	size_t n;
 };
 
 struct run {
@@ -65,9 +73,11 @@ struct run {
 	float *weight, *loss;
 };
 
-/* Read everything and find where to go on. 0; 1 when the run was finished already; -1, or -STATUS_IO when the device failed after it was opened, with a
- * message. */
+/* Read everything and find where to go on. 0; 1 when the run was finished already; -1, with a message. */
 int run_setup(struct run *r, const struct settings *set, struct comm *comm, struct err *e);
+/* Be where the next step is: the reference, the checkpoint, the files that are written. 0; 1 when a signal came first; -1, or -STATUS_IO when the device failed
+ * or a file could not be written, with a message. */
+int run_begin(struct run *r, struct err *e);
 void run_free(struct run *r);
 
 /* The order of an epoch's packs, made when it is another than the last. */

@@ -269,13 +269,14 @@ allocate(struct run *r, struct err *e)
 
 		run_share(r, &r->data, run_order(r, p.epoch), &p.from, &p.to);
 		measure(r, &r->data, run_order(r, p.epoch), p.from, p.to, &most);
-		if (r->prefer.mismatched.packs.n > 0)	/* in KTO's steps the same packs of it */
-			measure(r, &r->prefer.mismatched, run_order(r, p.epoch), p.from, p.to, &most);
+		if (r->prefer.data.mismatched.packs.n > 0)	/* in KTO's steps the same packs of it */
+			measure(r, &r->prefer.data.mismatched, run_order(r, p.epoch), p.from, p.to, &most);
 	}
 	measure_whole(r, &r->eval, &most);
 	if (r->set->stage != STAGE_SFT) {	/* the reference goes through them in the data's order */
 		measure_whole(r, &r->data, &most);
-		measure_whole(r, &r->prefer.mismatched, &most);
+		measure_whole(r, &r->prefer.data.mismatched, &most);
+		measure_whole(r, &r->prefer.eval.mismatched, &most);
 	}
 	if (most.tokens > INT32_MAX / 4)
 		return err_set(e, "a micro-batch of %zu tokens is too large: lower --batch", most.tokens);
@@ -480,14 +481,20 @@ run_setup(struct run *r, const struct settings *set, struct comm *comm, struct e
 	if (comm->rank == 0)
 		check_room(r);
 	announce(r);
-	if (put_on_device(r, e) < 0)
-		return -1;
-	rc = prefer_reference(r, e);
-	if (rc < 0)
+	return put_on_device(r, e);
+}
+
+int
+run_begin(struct run *r, struct err *e)
+{
+	const char *out = r->set->out;
+	int rc = prefer_reference(r, e);
+
+	if (rc != 0)
 		return rc;
-	if (r->saved >= 0 && (comm_agree(comm, checkpoint_restore(set->out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 || put_on_device(r, e) < 0))
+	if (r->saved >= 0 && (comm_agree(r->comm, checkpoint_restore(out, r->saved, r->model, &r->grad, &r->optim, e), e) < 0 || put_on_device(r, e) < 0))
 		return -1;
-	return comm_agree(comm, comm->rank == 0 ? open_files(r, e) : 0, e);
+	return comm_agree(r->comm, r->comm->rank == 0 ? open_files(r, e) : 0, e);
 }
 
 void

@@ -317,27 +317,37 @@ steps(struct run *r, struct err *e)
 	return rc;
 }
 
+/* Before the first step. An exit status. */
+static int
+not_begun(int rc, const struct err *e)
+{
+	warn("%s", e->msg);
+	return rc == -STATUS_IO ? STATUS_IO : STATUS_USAGE;
+}
+
 static int
 run(struct run *r, const struct settings *set, struct comm *comm, int *sig)
 {
 	struct err e = { "" };
 	int rc = run_setup(r, set, comm, &e);
 
-	if (rc < 0) {
-		warn("%s", e.msg);
-		return rc == -STATUS_IO ? STATUS_IO : STATUS_USAGE;
-	}
+	if (rc < 0)
+		return not_begun(rc, &e);
 	if (rc > 0) {
 		warn("%s: finished already", set->out);
 		return STATUS_OK;
 	}
 	watch_signals();
-	rc = steps(r, &e);
+	rc = run_begin(r, &e);
+	if (rc < 0)
+		return not_begun(rc, &e);
+	if (rc == 0)
+		rc = steps(r, &e);
 	log_close(&r->log);
 	if (rc < 0)
 		warn("%s", e.msg);
-	else if (rc > 0)
-		warn("stopped; %s", r->saved > 0 ? "go on with --resume" : "nothing was done yet");
+	else if (rc > 0)	/* of the reference at least a part is kept */
+		warn("stopped; %s", r->saved > 0 || set->stage != STAGE_SFT ? "go on with --resume" : "nothing was done yet");
 	*sig = rc > 0 ? run_stopped : 0;
 	return rc < 0 ? -rc : STATUS_OK;
 }
