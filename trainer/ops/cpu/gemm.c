@@ -9,8 +9,9 @@
 
 /* Measured on Zen 4 (32 KiB L1, 1 MiB L2): packed panels, copied rows (63 KiB) and the next ones (120 KiB) lie in the second cache together, a tile's rows in the first. */
 #define DEPTH 320	/* units of the sum a block: so many floats, or pairs of bf16 */
-#define PANELS (DEPTH * 480)	/* units packed together: 600 KiB */
-#define CHUNK 1056	/* most rows that share a packing; a multiple of HIGH */
+#define PANELS (DEPTH * 512)	/* units packed together: 640 KiB; 512 columns are a model's width or a part of it */
+#define CHUNK 1056	/* most rows that share a packing */
+#define LINE 16		/* rows of a transposed A in a cache line: chunks begin with a whole one */
 #define STRIP 32		/* rows of B packed at a time */
 #define HIGH (4 * TALL)	/* rows copied at a time: of a transposed A whole cache lines are read */
 #define COPY_ROW (DEPTH + 16)	/* units a copied row takes: rows that lie a multiple of the page apart would evict each other */
@@ -184,17 +185,26 @@ even(size_t n, size_t most, size_t unit)
 	return round_up((n + parts - 1) / parts, unit);
 }
 
-/* Few units would leave threads idle: the longer side is halved. One row is nothing but packing, which columns share. */
+/* Is there as much to do for each of the threads? With many units the last ones make no difference. */
+static bool
+shared_out(const struct job *g)
+{
+	size_t units = (g->N + g->group - 1) / g->group * ((g->M + g->chunk - 1) / g->chunk), threads = mach_threads(g->m);
+
+	return units % threads == 0 || units >= 4 * threads;
+}
+
+/* As few units as keep all threads busy, since each copies its rows and packs its columns for itself: the longer side is halved until it is so. One row is
+ * nothing but packing, which columns share. */
 static void
 split(struct job *g)
 {
 	size_t width = g->tile->width, group = PANELS / tile_units(g->tile, min_size(g->K, g->depth)) / width * width, chunk = CHUNK;
-	size_t wanted = 2 * mach_threads(g->m);
 
 	for (;;) {
 		g->group = even(g->N, group, width);
-		g->chunk = even(g->M, chunk, HIGH);
-		if ((g->N + g->group - 1) / g->group * ((g->M + g->chunk - 1) / g->chunk) >= wanted || (g->chunk == HIGH && g->group == width))
+		g->chunk = even(g->M, chunk, LINE);
+		if (shared_out(g) || (g->chunk <= HIGH && g->group == width))
 			return;
 		if (g->chunk > HIGH && (g->chunk >= g->group || g->group == width))
 			chunk = g->chunk / 2;
