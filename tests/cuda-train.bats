@@ -93,6 +93,12 @@ near() {
 	train "${pairs[@]}" --device cuda --out gpu
 	expect_status 0
 	near gpu cpu
+	# evaluated is what the next step has over the same pairs
+	train "${pairs[@]}" --accum 3 --max-steps 2 --warmup-ratio 0 --eval-data pairs.jsonl --eval-every 1 --device cuda --out evaluated
+	expect_status 0
+	jq -es 'map([.step, .loss // .eval_loss, .["rewards/margins"] // .["eval_rewards/margins"]]) | .[2] as $next | .[1] as $eval |
+		$next[0] == 2 and $next[1] < 0.69 and
+		([range(1; 3) | ($next[.] - $eval[.]) | fabs] | max) < 1e-9' evaluated/log.jsonl
 	train "${tiny[@]}" --freeze 'model.embed*' --freeze '*.k_proj.*' --max-steps 3 --compute f32 --out some
 	expect_status 0
 	train "${gpu[@]}" --freeze 'model.embed*' --freeze '*.k_proj.*' --max-steps 3 --out gpusome

@@ -161,6 +161,12 @@ refused() {
 		}
 		jq -c 'del(.seconds, .tokens_per_s)' "$2/log.jsonl" | cmp - "$3.log"
 	done
+	recipe "dataset: pairs" "${lines[@]}" "val_size: 0.3" "eval_strategy: steps" "eval_steps: 1"
+	sed -i "s/stage: sft/stage: dpo/" r.yaml
+	train "${here[@]}" --config r.yaml --out aside
+	expect_status 0
+	expect_stderr_has "2 samples of them are set aside to evaluate with"
+	assert_equal "$(jq -c 'select(has("eval_rewards/accuracies")) | .step' aside/log.jsonl | xargs)" "1 2"
 	train "${here[@]}" --dataset-info data/dataset_info.json --data pairs --out no
 	expect_status 2
 	expect_stderr_has "data/pairs.jsonl:1: the data set says which responses are better: that is for --stage dpo or kto"

@@ -12,7 +12,7 @@
 
 static const char magic[8] = "SAREFER2";
 
-/* Seconds between two writings of what there is: what a kill costs, and no more often, for the ranks wait for one another then. */
+/* Seconds between two writings of what there is, which are what a kill costs. Ranks wait for one another then, so no more often. */
 #define ROUND 5.0
 
 /* Of this rank's packs from..to, those that are left. */
@@ -22,7 +22,7 @@ struct part {
 	size_t from, to;
 };
 
-/* Up to what the ranks' rounds come; the highest is that of all. */
+/* How a rank's round ended; the highest is how that of all did. */
 enum { DONE, MORE, STOPPED };
 
 /* Which of the packs it was. */
@@ -217,22 +217,23 @@ complete(struct run *r, const char *path, const struct header *h, struct err *e)
 	return rc == STOPPED;
 }
 
-/* Where a portion's values lie. */
 static size_t
-place(const struct run *r, struct judged *j, size_t at)
+responses(const struct judged *j)
 {
-	j->ref = r->prefer.ref + at;
-	j->now = r->prefer.now + at;
-	at += j->of ? j->of->packs.at[j->of->packs.n] : 0;
-	j->mixed_ref = r->prefer.ref + at;
-	j->mixed_now = r->prefer.now + at;
-	return at + j->mixed.n;
+	return j->of ? j->of->packs.at[j->of->packs.n] : 0;
 }
 
+/* A portion's values lie from `at` on; where they end. */
 static size_t
-values_of(const struct judged *j)
+place(const struct prefer *p, struct judged *j, size_t at)
 {
-	return (j->of ? j->of->packs.at[j->of->packs.n] : 0) + j->mixed.n;
+	size_t mixed = at + responses(j);
+
+	j->ref = p->ref + at;
+	j->now = p->now + at;
+	j->mixed_ref = p->ref + mixed;
+	j->mixed_now = p->now + mixed;
+	return mixed + j->mixed.n;
 }
 
 int
@@ -246,10 +247,10 @@ prefer_reference(struct run *r, struct err *e)
 
 	if (r->set->stage == STAGE_SFT)
 		return 0;
-	p->n = values_of(&p->data) + values_of(&p->eval);
+	p->n = responses(&p->data) + p->data.mixed.n + responses(&p->eval) + p->eval.mixed.n;
 	p->ref = xcalloc(p->n, sizeof *p->ref);
 	p->now = xcalloc(p->n, sizeof *p->now);
-	place(r, &p->eval, place(r, &p->data, 0));
+	place(p, &p->eval, place(p, &p->data, 0));
 	for (size_t i = 0; i < p->n; i++)
 		p->ref[i] = NAN;
 	h = header(r);
