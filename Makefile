@@ -110,7 +110,7 @@ $(addprefix $B/unit/,code csv cvalues extract mt19937 number paired questions re
 FUZZERS = $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(filter-out tests/fuzz/main.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_MAIN = $B/tests/fuzz/main.o
 $B/libfuzzed.a: $(LIB) $(patsubst %.c,$B/%.o,$(wildcard trainer/model/*.c)) $B/trainer/ops/dtype.o $B/trainer/eval/extract.o $B/trainer/eval/verdict.o \
-	$B/trainer/train/data.o $B/trainer/train/record.o $B/trainer/train/ranking.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
+	$B/trainer/train/data.o $B/trainer/train/dataset.o $B/trainer/train/record.o $B/trainer/train/ranking.o $B/trainer/train/samples.o $B/trainer/serve/answer.o $B/trainer/serve/param.o $B/trainer/serve/prompts.o \
 	$B/trainer/serve/request.o $B/trainer/serve/stop.o \
 	$(patsubst %,$B/trainer/serve/%.o,adjust automaton chars form grammar guide meet pattern range schema schema_if schema_merge schema_object schema_types series vocab)
 $(FUZZERS): $B/fuzz/%: $B/tests/fuzz/%.o $(FUZZ_MAIN) $B/libfuzzed.a
