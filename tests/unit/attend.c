@@ -1,6 +1,5 @@
 /* attend.c - fast attention against the plain one, the plain backward against finite differences, and bits that depend on neither packing nor the
  * way a sequence was cut */
-#include "cpu/isa.h"
 #include "oracle.h"
 
 struct attend_case {
@@ -88,24 +87,21 @@ attend_backward_is_the_slope_of_the_forward(void)
 	attend_teardown(&c);
 }
 
+static void (*pages_check)(const struct ops *ops, double most);
+
+static void
+both_pages(void)
+{
+	pages_check(&ops_cpu, TOL);
+	pages_check(&ops_cpu_bf16, 0.01);
+}
+
 /* Attention over pages of floats and of bf16 numbers, on every instruction set; `most` it may be off. */
 static void
 each_pages(void (*check)(const struct ops *ops, double most))
 {
-	enum isa was = isa_now();
-
-	for (enum isa i = 0; i < ISA_COUNT; i++) {
-		int bad = t_bad;
-
-		if (!isa_usable(i))
-			continue;
-		isa_use(i);
-		check(&ops_cpu, TOL);
-		check(&ops_cpu_bf16, 0.01);
-		if (t_bad > bad)
-			printf("#   SA_CPU=%s\n", isa_names[i]);
-	}
-	isa_use(was);
+	pages_check = check;
+	each_isa(both_pages);
 }
 
 /* Pages for n tokens, each somewhere else; what is not written yet is no number. Their layer begins at AT. */

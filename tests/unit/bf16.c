@@ -26,25 +26,6 @@ rounded(const float *x, size_t n)
 	return r;
 }
 
-/* Call `test` with every instruction set that is here. */
-static void
-each_isa(void (*test)(void))
-{
-	enum isa was = isa_now();
-
-	for (enum isa i = 0; i < ISA_COUNT; i++) {
-		int bad = t_bad;
-
-		if (!isa_usable(i))
-			continue;
-		isa_use(i);
-		test();
-		if (t_bad > bad)
-			printf("#   SA_CPU=%s\n", isa_names[i]);
-	}
-	isa_use(was);
-}
-
 static void
 check_forward(void)
 {

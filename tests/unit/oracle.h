@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "cpu/isa.h"
 #include "op.h"
 #include "t.h"
 
@@ -98,6 +99,25 @@ oracle_main(void (*tests)(void))
 	mach_free(one);
 	mach_free(three);
 	return t_done();
+}
+
+/* Call `test` with every instruction set that is here. */
+static inline void
+each_isa(void (*test)(void))
+{
+	enum isa was = isa_now();
+
+	for (enum isa i = 0; i < ISA_COUNT; i++) {
+		int bad = t_bad;
+
+		if (!isa_usable(i))
+			continue;
+		isa_use(i);
+		test();
+		if (t_bad > bad)
+			printf("#   SA_CPU=%s\n", isa_names[i]);
+	}
+	isa_use(was);
 }
 
 #endif
